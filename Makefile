@@ -1,0 +1,47 @@
+# make demo    run the main job on two real networks; the report and the figures stay in $(OUT)
+# make test    run the tests
+# make lint | types | bench | clean
+# Each works by itself on a machine with Python >= 3.11, git and make.
+
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?= imcsim-demo
+BATCHES ?= 1,16,64,256
+BIN := $(VENV)/bin
+BASE := $(VENV)/.installed
+TEST := $(VENV)/.installed-test
+
+.PHONY: demo test lint types bench clean
+
+demo: $(BASE)
+	$(BIN)/imcsim compare resnet50 --hardware rram-256 --write ember2b_word --batch $(BATCHES) --out $(OUT)
+	$(BIN)/imcsim compare densenet121 --hardware rram-256 --write ember2b_word --batch $(BATCHES) --out $(OUT)
+	@echo "The reports and figures of both comparisons lie in $(abspath $(OUT))."
+
+test: $(TEST)
+	$(BIN)/python -m pytest -n 2
+
+lint: $(TEST)
+	$(BIN)/ruff check .
+
+types: $(TEST)
+	$(BIN)/mypy
+
+bench: $(TEST)
+	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/published.py
+
+clean:
+	rm -rf $(VENV) $(OUT) imcsim-runs .pytest_cache .mypy_cache .ruff_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "imcsim needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+$(BASE): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(TEST): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@ $(BASE)

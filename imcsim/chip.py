@@ -1,0 +1,117 @@
+"""Chip > tile > crossbar > cell: the parts as they are declared."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from imcsim.config import Spec
+from imcsim.converters import Adc, Pooled
+from imcsim.write import Write
+
+
+class IdealPart(Spec):
+    """Infinitely fast or large: nothing ever waits for it."""
+
+    kind: Literal["ideal"]
+
+
+class Mesh(Spec):
+    """A 2-D mesh of tile routers with XY routing; every link is a resource of the engine."""
+
+    kind: Literal["mesh"]
+    columns: PositiveInt
+    hop_latency_ns: NonNegativeFloat
+    link_bits: PositiveInt
+    link_mhz: PositiveFloat
+
+
+class DramChannels(Spec):
+    """Off-chip memory: channels that serve one burst at a time."""
+
+    kind: Literal["channels"]
+    n_channels: PositiveInt
+    bytes_per_ns: PositiveFloat  # of one channel
+    latency_ns: NonNegativeFloat
+
+
+class Chip(Spec):
+    """All tiles, the network between them, the memory outside, and the one clock."""
+
+    n_tiles: PositiveInt
+    clock_mhz: PositiveFloat
+    noc: Annotated[Mesh | IdealPart, Field(discriminator="kind")]
+    dram: Annotated[DramChannels | IdealPart, Field(discriminator="kind")]
+
+
+class SramBuffer(Spec):
+    """A tile's buffer for feature maps and coefficients."""
+
+    kind: Literal["sram"]
+    capacity_bytes: PositiveInt
+
+
+class SharedBus(Spec):
+    """The bus between a tile's buffer and its crossbars: one transfer at a time."""
+
+    kind: Literal["shared"]
+    width_bits: PositiveInt
+    bus_mhz: PositiveFloat
+
+
+class VectorUnit(Spec):
+    """A tile's digital lanes: element-wise operations and multiply-accumulates per clock cycle."""
+
+    kind: Literal["vector"]
+    op_lanes: PositiveInt
+    mac_lanes: PositiveInt
+
+
+class Tile(Spec):
+    """Crossbars that share a buffer, a bus and a digital unit."""
+
+    n_crossbars: PositiveInt
+    unit_crossbars: PositiveInt  # crossbars of one unit, the group that shares registers and shift-adders
+    adc: Adc
+    buffer: Annotated[SramBuffer | IdealPart, Field(discriminator="kind")]
+    bus: Annotated[SharedBus | IdealPart, Field(discriminator="kind")]
+    digital: Annotated[VectorUnit | IdealPart, Field(discriminator="kind")]
+
+    @model_validator(mode="after")
+    def _divides(self) -> Tile:
+        _check_divides("unit_crossbars", self.unit_crossbars, self.n_crossbars)
+        if isinstance(self.adc.sharing, Pooled):
+            _check_divides("crossbars_per_pool", self.adc.sharing.crossbars_per_pool, self.n_crossbars)
+        return self
+
+
+class Crossbar(Spec):
+    """One array of cells with its drivers, and how weights and inputs are cut into its cells and phases."""
+
+    rows: PositiveInt
+    columns: PositiveInt
+    bits_per_cell: PositiveInt
+    polarity: Literal["differential", "offset"]
+    wordlines_active: PositiveInt  # rows driven at once; fewer than rows means several groups in turn
+    dac_bits: PositiveInt
+    evaluate_ns: PositiveFloat  # settling of the analog column sums for one input phase
+    shift_add_cycles: PositiveInt  # depth of the shift-add pipeline behind the ADC
+
+    @model_validator(mode="after")
+    def _wordlines_exist(self) -> Crossbar:
+        if self.wordlines_active > self.rows:
+            raise ValueError(f"wordlines_active is {self.wordlines_active}, but a crossbar has {self.rows} rows")
+        return self
+
+
+class Cell(Spec):
+    """The device and the circuit that writes it."""
+
+    device: str
+    write: Write
+
+
+def _check_divides(name: str, part: int, whole: int) -> None:
+    if whole % part:
+        raise ValueError(f"{name} is {part}, which does not divide the {whole} crossbars of a tile")

@@ -1,0 +1,315 @@
+"""The command line. Everything heavy is imported inside the commands, so that help answers at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imcsim.errors import ImcsimError, did_you_mean
+from imcsim.shipped import shipped_files
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    name="imcsim",
+    help="A cycle-level simulator of analog crossbar accelerators.",
+    epilog="Example: imcsim run resnet50 --hardware rram-256 --write ember2b_word --batch 16",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+WorkloadArgument = Annotated[str, typer.Argument(metavar="WORKLOAD|MODEL.onnx", help="Shipped name, trace or model.")]
+HardwareOption = Annotated[str, typer.Option("--hardware", "-H", metavar="NAME|FILE", help="Preset or YAML file.")]
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="Where the directory of the run is made.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change the chip.")]
+SchemeOptions = Annotated[list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="Set an option.")]
+IdealOption = Annotated[str, typer.Option(metavar="all|bus,dram,...", help="Parts nothing waits for.")]
+EngineOption = Annotated[str, typer.Option(metavar="fast|simpy", help="Which engine executes the plan.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of everything random.")]
+UnknownOption = Annotated[bool, typer.Option("--allow-unknown", help="Unknown ONNX operators cost nothing.")]
+WriteTimesOption = Annotated[str, typer.Option(metavar="expected|sampled", help="Expected write times, or drawn ones.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
+
+
+@app.command()
+def run(
+    workload: WorkloadArgument,
+    hardware: HardwareOption,
+    scheme: Annotated[str, typer.Option(metavar="NAME|FILE.py", help="See `imcsim list schemes`.")] = "reprogram",
+    write: Annotated[str | None, typer.Option(metavar="PRESET", help="See `imcsim list writes`.")] = None,
+    batch: Annotated[int, typer.Option(help="Images in flight together.")] = 1,
+    set_: SetOption = None,
+    option: SchemeOptions = None,
+    ideal: IdealOption = "",
+    engine: EngineOption = "fast",
+    out: OutOption = Path("imcsim-runs"),
+    seed: SeedOption = 0,
+    allow_unknown: UnknownOption = False,
+    write_times: WriteTimesOption = "expected",
+    json_: JsonOption = False,
+) -> None:
+    """Simulate one workload on one chip under one scheme."""
+    from imcsim import progress
+    from imcsim.run import run as simulate
+
+    _check_place(out)
+    with progress.bar(workload) as show:
+        report = simulate(
+            workload, hardware, scheme, write=write, batch=batch, overrides=_pairs("--set", set_),
+            options={key: _value(text) for key, text in _pairs("--option", option).items()}, ideal=_words(ideal),
+            engine=engine, seed=seed, sampled_writes=_sampled(write_times), allow_unknown=allow_unknown, progress=show,
+        )  # fmt: skip
+        folder = report.write(out)
+    if json_:
+        typer.echo((folder / "report.json").read_text(encoding="utf-8"), nl=False)
+    else:
+        from imcsim import tables
+
+        tables.print_report(report, _console())
+    typer.echo(f"written to {folder}", err=True)
+
+
+@app.command()
+def compare(
+    workload: WorkloadArgument,
+    hardware: HardwareOption,
+    write: Annotated[list[str] | None, typer.Option(metavar="PRESET", help="Write preset; repeatable.")] = None,
+    batch: Annotated[str, typer.Option(metavar="N,N,...", help="Batch sizes.")] = "1,16,64,256",
+    schemes: Annotated[str, typer.Option(metavar="NAME,NAME,...", help="Instead of all schemes.")] = "",
+    set_: SetOption = None,
+    ideal: IdealOption = "",
+    engine: EngineOption = "fast",
+    out: OutOption = Path("imcsim-runs"),
+    seed: SeedOption = 0,
+    jobs: Annotated[int, typer.Option(help="Runs at the same time.")] = min(2, os.cpu_count() or 1),
+    keep_runs: Annotated[bool, typer.Option("--keep-runs", help="Keep the directory of every run too.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Compare schemes against reprogramming."""
+    from imcsim import progress
+    from imcsim.compare import VARIANTS
+    from imcsim.compare import compare as contrast
+
+    _check_place(out)
+    with progress.bar(workload) as show:
+        comparison = contrast(
+            workload, hardware, writes=tuple(write or ()), batches=_numbers(batch),
+            schemes=_words(schemes) or tuple(VARIANTS), overrides=_pairs("--set", set_), ideal=_words(ideal),
+            engine=engine, seed=seed, processes=jobs, keep_runs=out if keep_runs else None, progress=show,
+        )  # fmt: skip
+        folder = comparison.write(out)
+    if json_:
+        typer.echo((folder / "compare.json").read_text(encoding="utf-8"), nl=False)
+    else:
+        from imcsim import tables
+
+        tables.print_comparison(comparison, _console())
+        for sentence in comparison.waits:
+            typer.echo(sentence)
+    typer.echo(f"written to {folder}", err=True)
+
+
+@app.command()
+def explain(
+    hardware: Annotated[str, typer.Argument(metavar="NAME|FILE", help="Hardware preset or YAML file.")],
+    write: Annotated[str | None, typer.Option(metavar="PRESET", help="See `imcsim list writes`.")] = None,
+    set_: SetOption = None,
+    ideal: IdealOption = "",
+) -> None:
+    """Print a chip with its sums, prices and sources."""
+    from imcsim.costs import CostTable
+    from imcsim.explain import explain as describe
+    from imcsim.hardware import load_hardware
+
+    chip = load_hardware(hardware, _pairs("--set", set_), write, _words(ideal))
+    CostTable.of(chip)  # a missing price is refused before anything is printed
+    describe(chip, _console())
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The model to import.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The trace to write (JSON).")],
+    allow_unknown: UnknownOption = False,
+) -> None:
+    """Make a workload file from an ONNX model."""
+    from imcsim.importers.onnx import import_onnx
+    from imcsim.workload import save_workload
+
+    workload = import_onnx(model, allow_unknown=allow_unknown)
+    save_workload(workload, output)
+    typer.echo(f"{len(workload.layers)} layers, {workload.n_weights:,} weights written to {output}", err=True)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(metavar="workloads|hardware|writes|schemes", help="What to list.")],
+    json_: JsonOption = False,
+) -> None:
+    """List what is shipped."""
+    if what not in LISTS:
+        raise ImcsimError(f"list {what}", "there is no such list", did_you_mean(what, LISTS))
+    rows = LISTS[what]()
+    if json_:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        _print_rows(rows)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from imcsim import __version__
+
+    typer.echo(__version__)
+
+
+# -- lists -------------------------------------------------------------------------------------------------------------
+
+FILE_COLUMNS = 120  # width of tables where standard output is no terminal
+Rows = list[dict[str, Any]]
+
+
+def _workloads() -> Rows:
+    from imcsim.workload import SUFFIXES, load_workload
+
+    loaded = [load_workload(name) for name in shipped_files("workloads", SUFFIXES)]
+    return [
+        {"name": w.name, "layers": len(w.layers), "weights": w.n_weights, "macs": w.n_macs,
+         "positions": sum(layer.positions for layer in w.weighted), "description": w.description}
+        for w in loaded
+    ]  # fmt: skip
+
+
+def _hardware() -> Rows:
+    from imcsim.hardware import load_hardware
+
+    loaded = [load_hardware(name) for name in shipped_files("hwconfigs")]
+    return [
+        {"name": h.name, "crossbars": h.n_crossbars, "rows": h.crossbar.rows, "columns": h.crossbar.columns,
+         "write": h.cell.write.name, "description": h.description}
+        for h in loaded
+    ]  # fmt: skip
+
+
+def _writes() -> Rows:
+    from imcsim.config import read_yaml
+
+    read = {name: read_yaml(path) for name, path in shipped_files("hwconfigs/write").items()}
+    return [{"name": name, "description": str(content.get("description", ""))} for name, content in read.items()]
+
+
+def _schemes() -> Rows:
+    from imcsim.schemes import registered
+
+    return [
+        {"name": name, "options": {key: str(field.default) for key, field in cls.model_fields.items()},
+         "description": (cls.__doc__ or "").strip().splitlines()[0]}
+        for name, cls in sorted(registered().items())
+    ]  # fmt: skip
+
+
+LISTS = {"workloads": _workloads, "hardware": _hardware, "writes": _writes, "schemes": _schemes}
+
+
+def _print_rows(rows: Rows) -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, header_style="dim")
+    for key, value in rows[0].items():
+        wide = key in ("options", "description")
+        table.add_column(key, no_wrap=not wide, justify="right" if isinstance(value, int) else "left")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    _console().print(table)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else FILE_COLUMNS)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={item}" for key, item in value.items())
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+# -- start and end -----------------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """The ``imcsim`` command: bad input is one line on standard error and exit code 2."""
+    try:
+        app(prog_name="imcsim")
+    except ImcsimError as error:
+        typer.echo(f"imcsim: {' '.join(str(error).split())}", err=True)
+        sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    finally:
+        _close_output()
+
+
+def _close_output() -> None:
+    """Flush standard output; a reader that has gone away is no error."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _check_place(out: Path) -> None:
+    """Refuse a directory that cannot be written before anything is simulated."""
+    place = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        problem = "cannot be written" if place.is_dir() else "is a file, not a directory"
+        raise ImcsimError(f"--out {out}", f"{place} {problem}", "choose another place")
+
+
+def _pairs(flag: str, texts: list[str] | None) -> dict[str, str]:
+    """``key=value`` texts as a mapping."""
+    pairs = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            raise ImcsimError(f"{flag} {text}", "expected a key and a value", f"write {flag} key=value")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def _value(text: str) -> Any:
+    """A number, true, false or null where the text is one, else the text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in _words(text))
+    except ValueError:
+        raise ImcsimError(f"--batch {text}", "expected whole numbers", "write --batch 1,16,64") from None
+
+
+def _sampled(text: str) -> bool:
+    if text not in ("expected", "sampled"):
+        raise ImcsimError(f"--write-times {text}", "there is no such kind", did_you_mean(text, ("expected", "sampled")))
+    return text == "sampled"

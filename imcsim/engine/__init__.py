@@ -1,0 +1,28 @@
+"""Engines: who waits for what, and when. All keep the contract in ``contract.py`` and agree on every time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+from imcsim.engine.contract import Job, JobResult
+from imcsim.errors import ImcsimError, did_you_mean
+
+# modules with a function run(job, n_images, extrapolate), imported only when asked for
+ENGINES = {
+    "fast": "imcsim.engine.fast_engine",
+    "simpy": "imcsim.engine.simpy_engine",
+}
+
+
+def run(job: Job, n_images: int, engine: str = "fast", extrapolate: bool = True) -> JobResult:
+    """Run ``n_images`` images of a job.
+
+    Raises ImcsimError for an unknown engine or when buffers deadlock, ValueError for a job against the contract.
+    """
+    if n_images < 1:
+        raise ValueError(f"job {job.name}: n_images must be at least 1, not {n_images}")
+    if engine not in ENGINES:
+        raise ImcsimError("engine", f"unknown engine '{engine}'", did_you_mean(engine, ENGINES))
+    chosen: Callable[..., JobResult] = import_module(ENGINES[engine]).run
+    return chosen(job, n_images, extrapolate)

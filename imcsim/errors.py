@@ -1,0 +1,25 @@
+"""The one exception that a user may see."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ImcsimError(Exception):
+    """Bad input, said in one sentence: where, what is wrong, and what to do instead.
+
+    The command line prints it without a traceback and exits with code 2.
+    """
+
+    def __init__(self, where: str, problem: str, suggestion: str = "") -> None:
+        self.where, self.problem, self.suggestion = where, problem, suggestion
+        tail = f"; {suggestion}" if suggestion else ""
+        super().__init__(f"{where}: {problem}{tail}")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A suggestion that names the nearest known word, or lists them all."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names)}"

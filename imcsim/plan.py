@@ -1,0 +1,221 @@
+"""What a scheme decides: phases of operations over crossbars, and nothing about time or energy.
+
+A plan is a list of *phases* that follow one another strictly: a phase starts when the one before has ended.
+Inside a phase all operations run together, each as soon as its inputs, its output buffer and its resources allow.
+Schemes are open (one file each); the operations are a closed set, and `timing.py` knows what each one costs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from imcsim.hardware import Hardware
+from imcsim.workload import Layer, WeightedLayer
+
+
+@dataclass(frozen=True)
+class Region:
+    """Crossbars that an operation uses: ``copies`` copies of ``crossbars`` crossbars from ``first`` on."""
+
+    first: int
+    crossbars: int  # of one copy
+    copies: int = 1
+
+    @property
+    def total(self) -> int:
+        return self.crossbars * self.copies
+
+
+@dataclass(frozen=True)
+class TileGrid:
+    """How a layer's weight matrix is cut into crossbars, or a range of those crossbars (one pass).
+
+    ``rows``, ``columns``: wordlines and bitlines used on each crossbar. ``cells``: those that hold weights, fewer than
+    rows x columns where several groups share a crossbar on its diagonal. ``row_tiles``: T_r, the crossbars whose
+    partial sums are added for one output. ``column_tiles``: T_c, the crossbars that read the same inputs.
+    """
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    cells: tuple[int, ...]
+    row_tiles: int
+    column_tiles: int
+
+    @property
+    def crossbars(self) -> int:
+        return len(self.rows)
+
+    @property
+    def kinds(self) -> Counter[tuple[int, int, int]]:
+        """How many crossbars there are of each (rows, columns, cells)."""
+        return Counter(zip(self.rows, self.columns, self.cells, strict=True))
+
+    def part(self, start: int, stop: int) -> TileGrid:
+        """The crossbars ``start`` to ``stop`` of this grid: what one pass holds."""
+        return TileGrid(
+            self.rows[start:stop], self.columns[start:stop], self.cells[start:stop], self.row_tiles, self.column_tiles
+        )
+
+
+def cut(layer: WeightedLayer, hardware: Hardware) -> TileGrid:
+    """Cut the K x N matrix of a layer into crossbars: T_r = ceil(K/R), T_c = ceil(N c_w/C) for each group.
+
+    Groups that are small enough lie several to a crossbar, on its diagonal: min(R // K, C // (N c_w)) of them.
+    """
+    bar = hardware.crossbar
+    k, n = layer.rows, layer.channels // layer.groups * hardware.weight_columns(layer.weight_quant.bits)
+    per_crossbar = min(bar.rows // k, bar.columns // n) if layer.groups > 1 else 0
+    if per_crossbar > 1:
+        counts = _chunks(layer.groups, per_crossbar)
+        return TileGrid(
+            tuple(g * k for g in counts), tuple(g * n for g in counts), tuple(g * k * n for g in counts), 1, 1
+        )
+    blocks = [(r, c) for r in _chunks(k, bar.rows) for c in _chunks(n, bar.columns)] * layer.groups
+    return TileGrid(
+        tuple(r for r, _ in blocks),
+        tuple(c for _, c in blocks),
+        tuple(r * c for r, c in blocks),
+        -(-k // bar.rows),
+        -(-n // bar.columns),
+    )
+
+
+def _chunks(total: int, size: int) -> list[int]:
+    """``total`` in pieces of ``size``, the last one smaller where it does not divide."""
+    full, rest = divmod(total, size)
+    return [size] * full + ([rest] if rest else [])
+
+
+@dataclass(frozen=True)
+class Program:
+    """Write a layer's weights into crossbars; one vector is one crossbar of one copy."""
+
+    name: str
+    layer: str
+    grid: TileGrid
+    region: Region
+    weight_bits: int
+    unchanged_frac: float = 0.0  # cells that already hold their level and are skipped (differential writing)
+
+
+@dataclass(frozen=True)
+class Mvm:
+    """A layer, or one pass of it, on weights that are there; one vector is one output position."""
+
+    name: str
+    layer: WeightedLayer
+    grid: TileGrid
+    region: Region
+    absorbed: tuple[Layer, ...] = ()  # element-wise layers done in the same digital stage
+    partial: bool = False  # an earlier pass: its partial sums wait in the buffer for the next one
+
+
+@dataclass(frozen=True)
+class Basis:
+    """A global basis and how its column results become kernels."""
+
+    length: int  # L: rows of one segment
+    vectors: int  # M
+    nonzeros: int  # q: coefficients of one (segment, kernel)
+    coeff_bits: int  # b_k: magnitude bits
+    basis_bits: int  # bits of one basis element
+    route: Literal["exclusive", "broadcast"]
+    sum: Literal["analog", "digital"]
+    lines: int  # G: output lines of exclusive routing
+
+    @property
+    def coefficient_bits(self) -> int:
+        """Bits stored for one coefficient: magnitude, sign and the index of its basis vector."""
+        return self.coeff_bits + 1 + (self.vectors - 1).bit_length()
+
+
+@dataclass(frozen=True)
+class Segments:
+    """How a layer is cut for the basis: ``count`` segments per position, ``kernels`` combined in each.
+
+    ``slots``: time slots chi of each segment under exclusive routing; empty where columns are broadcast.
+    """
+
+    count: int
+    kernels: int
+    slots: tuple[int, ...] = ()
+    selected: float = 0.0  # basis columns that the masks of one segment switch on, added up
+
+
+@dataclass(frozen=True)
+class BasisMvm:
+    """A layer as combinations of the global basis; one vector is one segment of one output position."""
+
+    name: str
+    layer: WeightedLayer
+    region: Region  # the copies of the basis, shared by all layers
+    basis: Basis
+    segments: Segments
+    absorbed: tuple[Layer, ...] = ()
+
+
+@dataclass(frozen=True)
+class Digital:
+    """A layer on the digital units; one vector is one position (of the input, for a global pooling)."""
+
+    name: str
+    layer: Layer
+    region: Region
+    absorbed: tuple[Layer, ...] = ()
+
+
+@dataclass(frozen=True)
+class Load:
+    """Bytes from DRAM that a layer needs: its coefficients, or the weights of a digital layer."""
+
+    name: str
+    layer: str
+    n_bytes: int
+    region: Region
+    per_image: bool  # once per image, before the layer starts; else once per phase, beside what runs there
+
+
+@dataclass(frozen=True)
+class Source:
+    """A tensor from outside, fetched from DRAM; one vector is one row of an image, or one token."""
+
+    name: str
+    layer: Layer
+    region: Region
+
+
+Operation = Program | Mvm | BasisMvm | Digital | Load | Source
+Compute = Mvm | BasisMvm | Digital | Source
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Operations that run together; the next phase starts when all of them have ended."""
+
+    name: str
+    operations: tuple[Operation, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A scheme's decision for one workload on one chip.
+
+    ``setup`` holds the writes that happen once in the device's life (resident weights, the basis): reported, and not
+    charged to inferences.
+    """
+
+    scheme: str
+    phases: tuple[Phase, ...]
+    crossbars_needed: int  # to hold all weights at once
+    crossbars_used: int
+    setup: tuple[Program, ...] = ()
+    notes: tuple[str, ...] = ()  # sentences for the report, such as which grouping was chosen
+    assumed: tuple[str, ...] = ()  # what the scheme took for granted
+    facts: dict[str, object] = field(default_factory=dict)  # figures for the report, such as slots and their bound
+
+    def operations(self) -> Iterator[Operation]:
+        for phase in self.phases:
+            yield from phase.operations

@@ -1,0 +1,322 @@
+"""What a run means: amounts times prices, where the time went, and one directory of files per run.
+
+Every key and column is described in ``docs/report.md``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imcsim import __version__, frames, units
+from imcsim.config import canonical_hash
+from imcsim.costs import CostTable
+from imcsim.files import run_directory
+from imcsim.hardware import Hardware
+from imcsim.ledger import Trace
+from imcsim.plan import Program
+from imcsim.workload import Unknown
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from imcsim.run import Request
+
+__all__ = ["SCHEMA_VERSION", "Report", "build_report", "run_directory"]
+
+SCHEMA_VERSION = 1
+LEAST_PERCENT = 1.0  # share of the critical path that is worth a sentence
+_PLACES = {  # kind of resource -> what the time goes to
+    "write": "writing crossbars, {n} at once",
+    "crossbar": "crossbars that compute",
+    "adc": "ADCs that crossbars share",
+    "bus": "buses between buffers and crossbars",
+    "digital": "digital units",
+    "link": "the network on chip",
+    "dram": "DRAM",
+}
+
+
+def build_report(trace: Trace, costs: CostTable, request: Request) -> Report:
+    """The report of a finished run. Raises ImcsimError for an action that has no price."""
+    for _, component, action in {**trace.amounts(), **trace.setup_amounts()}:
+        costs.price_pj(component, action)
+    return Report(trace, costs, request)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A finished run with prices: ``summary`` holds the headline figures, the tables are DataFrames.
+
+    Times are of the whole batch, energies and conversions per inference, unless the name says otherwise.
+    """
+
+    trace: Trace
+    costs: CostTable
+    request: Request
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """The content of report.json."""
+        return json.loads(json.dumps(_summary(self), default=_plain, allow_nan=False))  # type: ignore[no-any-return]
+
+    @cached_property
+    def layers(self) -> DataFrame:
+        """Per layer: cycles, utilisation, energy, conversions, writes, waiting."""
+        return frames.layers(self.trace, self.costs, self._stages, self._operations)
+
+    @cached_property
+    def energy(self) -> DataFrame:
+        """Per (component, action): amount and energy of one inference, price in pJ and its source."""
+        return frames.energy(self.trace, self.costs)
+
+    @cached_property
+    def resources(self) -> DataFrame:
+        """Per limited resource: busy, idle, queued, starved and blocked cycles of the batch."""
+        return frames.resources(self.trace, self._stages, self._operations)
+
+    @cached_property
+    def critical_path(self) -> DataFrame:
+        """Per stage of an operation: the time in which it held the makespan, in ns and per cent."""
+        return frames.critical_path(self.trace, self._stages)
+
+    @cached_property
+    def run_id(self) -> str:
+        """A hash of everything that decides the result."""
+        request = self.request
+        return canonical_hash({
+            "version": __version__,
+            "workload": request.workload.model_dump(mode="json"),
+            "hardware": request.hardware.hash,
+            "prices": self.costs.frame().to_dict("list"),
+            "leakage_uw": self.costs.leakage_uw,
+            "scheme": [request.scheme, dict(request.options)],
+            "batch": request.batch,
+            "seed": [request.seed, request.sampled_writes],
+            "engine": request.engine,
+        })  # fmt: skip
+
+    @cached_property
+    def _stages(self) -> DataFrame:
+        return frames.stages(self.trace)
+
+    @cached_property
+    def _operations(self) -> DataFrame:
+        return frames.operations(self.trace)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A copy of ``summary`` that may be changed."""
+        return json.loads(json.dumps(self.summary))  # type: ignore[no-any-return]
+
+    def reprice(self, costs: CostTable, hardware: Hardware | None = None) -> Report:
+        """The same run at other prices, without simulating; ``hardware`` is the one that the prices belong to.
+
+        Equals a new run where only prices, areas and powers differ. Raises ImcsimError for an action without a price.
+        """
+        request = replace(self.request, hardware=hardware) if hardware else self.request
+        trace = replace(self.trace, hardware=hardware) if hardware else self.trace
+        return build_report(trace, costs, request)
+
+    def write(self, out_dir: str | Path) -> Path:
+        """Write the run's directory, ``out_dir/run_id``, whole or not at all, and return its path.
+
+        An older directory of the same run is replaced. Raises ImcsimError where it cannot be written.
+        """
+        with run_directory(Path(out_dir), self.run_id) as folder:
+            _write_files(self, folder)
+        return Path(out_dir) / self.run_id
+
+
+# -- headline figures --------------------------------------------------------------------------------------------------
+
+
+def _summary(report: Report) -> dict[str, Any]:
+    trace, request, hardware = report.trace, report.request, report.trace.hardware
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "imcsim_version": __version__,
+        "run_id": report.run_id,
+        "workload": request.workload.name,
+        "hardware": hardware.name,
+        "write": hardware.cell.write.name,
+        "scheme": request.scheme,
+        "options": dict(request.options),
+        "batch": trace.batch,
+        "seed": request.seed,
+        "sampled_writes": request.sampled_writes,
+        "engine": request.engine,
+        **_time_and_energy(report),
+        "area_um2": report.costs.area_um2,
+        "crossbars_used": trace.plan.crossbars_used,
+        "crossbars_needed": trace.plan.crossbars_needed,
+        "crossbars_available": hardware.n_crossbars,
+        **_counts(trace),
+        "lifetime_inferences": _lifetime(trace),
+        "setup": _setup(report),
+        "bottleneck": _bottleneck(report),
+        "critical_percent_by_kind": _critical_by_kind(report),
+        "waiting_ns": _waiting(report),
+        "facts": trace.plan.facts,
+        "spilled": list(trace.spilled),
+        "unknown_layers": [layer.name for layer in request.workload.layers if isinstance(layer, Unknown)],
+        "assumed": [*hardware.assumed(), *trace.plan.assumed],
+        "notes": _notes(trace),
+    }
+
+
+def _time_and_energy(report: Report) -> dict[str, Any]:
+    trace, energy = report.trace, report.energy
+    energy_pj = float(energy["energy_pj"].sum())
+    latency_ns, share_ns = trace.latency_ps / units.PS_PER_NS, trace.makespan_ps / units.PS_PER_NS / trace.batch
+    by_component = energy.groupby("component", sort=False)["energy_pj"].sum()
+    return {
+        "cycles_per_inference": trace.makespan_ps / trace.hardware.period_ps / trace.batch,
+        "latency_ns": latency_ns,
+        "interval_ns": trace.interval_ps / units.PS_PER_NS,
+        "makespan_ns": trace.makespan_ps / units.PS_PER_NS,
+        "energy_pj": energy_pj,
+        "energy_by_component_pj": {str(name): float(value) for name, value in by_component.items()},
+        "edp_latency_pj_ns": energy_pj * latency_ns,
+        "edp_throughput_pj_ns": energy_pj * share_ns,
+    }
+
+
+def _counts(trace: Trace) -> dict[str, float]:
+    write = trace.hardware.cell.write
+    cells = sum(frames.cells_written_by_layer(trace).values())
+    totals: dict[tuple[str, str], float] = {}
+    for (_, component, action), amount in trace.amounts().items():
+        totals[component, action] = totals.get((component, action), 0.0) + amount
+    return {
+        "cells_written": cells,
+        "write_pulses": cells * write.mean_pulses,
+        "verify_reads": totals.get(("cell", "verify"), 0.0),
+        "cells_failed": cells * write.fail_frac,
+        "adc_conversions": totals.get(("adc", "convert"), 0.0) / trace.batch,
+        "macs": trace.workload.n_macs,
+    }
+
+
+def _lifetime(trace: Trace) -> dict[str, Any]:
+    """Endurance over the writes of the crossbar that is written most often."""
+    writes = np.zeros(trace.hardware.n_crossbars, np.int64)
+    for operation in trace.plan.operations():
+        if isinstance(operation, Program):
+            writes[operation.region.first : operation.region.first + operation.region.total] += 1
+    most = int(writes.max(initial=0))
+    if not most:
+        return {"kind": "unlimited"}
+    inferences = trace.hardware.cell.write.endurance_writes * trace.batch / most
+    return {"kind": "limited", "inferences": inferences, "writes_per_batch": most, "crossbar": int(writes.argmax())}
+
+
+def _setup(report: Report) -> dict[str, float]:
+    """What is written once, before time 0."""
+    trace = report.trace
+    return {
+        "time_ns": trace.setup_ps / units.PS_PER_NS,
+        "energy_pj": frames.energy_of(trace.setup_amounts(), report.costs),
+        "cells_written": sum(frames.cells_written(operation) for operation in trace.plan.setup),
+    }
+
+
+# -- why it took so long -----------------------------------------------------------------------------------------------
+
+
+def _bottleneck(report: Report) -> list[dict[str, Any]]:
+    """Kinds of resources by their share of the critical path, each with the resource and the layer that hold most."""
+    path = report.critical_path
+    return [
+        _blame(kind, share, path[path["kind"] == kind])
+        for kind, share in _critical_by_kind(report).items() if share >= LEAST_PERCENT
+    ]  # fmt: skip
+
+
+def _blame(kind: str, share: float, held: DataFrame) -> dict[str, Any]:
+    """Such as: 61.3 % of the time goes to writing crossbars, 256 at once; the largest part is layer fc (20.1 %)."""
+    worst = {}
+    for column in ("resource", "layer"):
+        sums = held.groupby(column, sort=False)["percent"].sum()
+        worst[column] = str(sums.idxmax()), float(sums.max())
+    resource, layer = worst["resource"], worst["layer"]
+    place = _PLACES.get(kind, "steps that share nothing").format(n=int(held["capacity"].max()))
+    sentence = f"{share:.1f} % of the time goes to {place}; the largest part is layer {layer[0]} ({layer[1]:.1f} %)"
+    if held["resource"].nunique() > 1 and layer[0] not in resource[0]:
+        sentence += f", the busiest place {resource[0]} ({resource[1]:.1f} %)"
+    return {"kind": kind, "percent": share, "resource": resource[0], "resource_percent": resource[1],
+            "layer": layer[0], "layer_percent": layer[1], "sentence": sentence}  # fmt: skip
+
+
+def _critical_by_kind(report: Report) -> dict[str, float]:
+    by_kind = report.critical_path.groupby("kind")["percent"].sum().sort_values(ascending=False, kind="stable")
+    return {str(kind): float(share) for kind, share in by_kind.items()}
+
+
+def _waiting(report: Report) -> dict[str, dict[str, float]]:
+    """Time that vectors queued for resources of each kind, and that their operations waited for inputs and for room."""
+    period_ns = report.trace.hardware.period_ps / units.PS_PER_NS
+    columns = {"queued_cycles": "queued", "starved_cycles": "starved", "blocked_cycles": "blocked"}
+    sums = report.resources.groupby("kind", sort=False)[list(columns)].sum().rename(columns=columns) * period_ns
+    return {str(kind): {str(name): float(value) for name, value in row.items()} for kind, row in sums.iterrows()}
+
+
+def _notes(trace: Trace) -> list[str]:
+    notes = list(trace.plan.notes)
+    if trace.spilled:
+        notes.append(f"outputs that do not fit the buffers go through DRAM: {', '.join(trace.spilled)}")
+    simulated = min((result.n_simulated for result in trace.results), default=trace.batch)
+    if simulated < trace.batch:
+        notes.append(f"{simulated} of {trace.batch} images were simulated; the rest repeat a period that was proven")
+    failed = sum(frames.cells_written_by_layer(trace).values()) * trace.hardware.cell.write.fail_frac
+    if failed:
+        notes.append(f"{failed:,.0f} of the cells written for one batch stay outside their target")
+    return notes
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def _write_files(report: Report, folder: Path) -> None:
+    from imcsim.perfetto import write_trace
+
+    text = json.dumps(report.summary, indent=2, allow_nan=False) + "\n"
+    (folder / "report.json").write_text(text, encoding="utf-8")
+    report.layers.to_parquet(folder / "layers.parquet", index=False)
+    for name in ("layers", "energy", "resources", "critical_path"):
+        getattr(report, name).to_csv(folder / f"{name}.csv", index=False)
+    (folder / "config.resolved.yaml").write_text(_resolved(report), encoding="utf-8")
+    write_trace(report.trace, report.costs, folder / "trace.json.gz")
+
+
+def _resolved(report: Report) -> str:
+    """Everything that decides the run as YAML; the block ``hardware`` is a complete hardware file."""
+    import yaml
+
+    request = report.request
+    content = {
+        "imcsim_version": __version__,
+        "run_id": report.run_id,
+        "scheme": request.scheme,
+        "options": dict(request.options),
+        "batch": request.batch,
+        "seed": request.seed,
+        "sampled_writes": request.sampled_writes,
+        "engine": request.engine,
+        "workload": {"name": request.workload.name, "source": request.workload.source,
+                     "hash": canonical_hash(request.workload.model_dump(mode="json"))},
+        "hardware": request.hardware.model_dump(mode="json", exclude_none=True),
+    }  # fmt: skip
+    plain = json.loads(json.dumps(content, default=_plain))
+    return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120))
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and arrays of numpy, sets and what else JSON does not know."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    return sorted(value) if isinstance(value, (set, frozenset)) else str(value)

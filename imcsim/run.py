@@ -1,0 +1,122 @@
+"""The steps of a run, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imcsim import engine as engines
+from imcsim.costs import CostTable
+from imcsim.errors import ImcsimError, did_you_mean
+from imcsim.hardware import Hardware, load_hardware
+from imcsim.importers import load_network
+from imcsim.jobs import compile_plan
+from imcsim.ledger import Trace
+from imcsim.plan import Phase, Plan
+from imcsim.progress import Progress, silent
+from imcsim.report import Report, build_report
+from imcsim.schemes import load_scheme
+from imcsim.timing import Context
+from imcsim.workload import Workload
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that decides the result of a run."""
+
+    workload: Workload
+    hardware: Hardware
+    scheme: str = "reprogram"
+    batch: int = 1
+    options: Mapping[str, Any] = field(default_factory=dict)
+    engine: str = "fast"
+    seed: int = 0
+    sampled_writes: bool = False
+
+
+def run(
+    workload: str | Path | Workload,
+    hardware: str | Path | Hardware,
+    scheme: str = "reprogram",
+    *,
+    write: str | None = None,
+    batch: int = 1,
+    overrides: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    ideal: Sequence[str] = (),
+    engine: str = "fast",
+    seed: int = 0,
+    sampled_writes: bool = False,
+    allow_unknown: bool = False,
+    progress: Progress = silent,
+) -> Report:
+    """Simulate ``batch`` images of a workload on a chip under a scheme.
+
+    ``workload`` and ``hardware`` are shipped names, files or loaded objects. ``write`` names a write preset,
+    ``overrides`` sets hardware values by dotted key, ``options`` are the scheme's own, ``ideal`` names parts that
+    nothing waits for.
+    Raises ImcsimError for every kind of bad input, before anything is simulated.
+
+    >>> report = run("resnet18", "rram-256", "basis_broadcast", write="ember2b_word", options={"q": 8})
+    >>> report.summary["scheme"]
+    'basis_broadcast'
+    """
+    loaded = workload if isinstance(workload, Workload) else load_network(workload, allow_unknown=allow_unknown)
+    chip = prepare(hardware, overrides, write, ideal)
+    return execute(Request(loaded, chip, scheme, batch, dict(options or {}), engine, seed, sampled_writes), progress)
+
+
+def prepare(
+    hardware: str | Path | Hardware, overrides: Mapping[str, Any] | None, write: str | None, ideal: Sequence[str]
+) -> Hardware:
+    """The chip that a user means; ImcsimError where a loaded one is to be changed again."""
+    if not isinstance(hardware, Hardware):
+        return load_hardware(str(hardware), dict(overrides or {}), write, tuple(ideal))
+    if overrides or write or ideal:
+        hint = "give them to load_hardware, or give a name here"
+        raise ImcsimError(hardware.name, "overrides, write and ideal change a preset while it is loaded", hint)
+    return hardware
+
+
+def execute(request: Request, progress: Progress = silent) -> Report:
+    """Plan, price, simulate, report; ``progress`` is told of every phase."""
+    _check(request)
+    plan = plan_for(request)
+    costs = CostTable.of(request.hardware)
+    trace = simulate(plan, request, progress)
+    return build_report(trace, costs, request)
+
+
+def _check(request: Request) -> None:
+    if isinstance(request.batch, bool) or not isinstance(request.batch, int) or request.batch < 1:
+        hint = "leave it out for one image"
+        raise ImcsimError(f"batch {request.batch}", "must be a whole number of images, at least 1", hint)
+    if request.seed < 0:
+        raise ImcsimError(f"seed {request.seed}", "must not be negative", "leave it out for seed 0")
+    if request.engine not in engines.ENGINES:
+        hint = did_you_mean(request.engine, engines.ENGINES)
+        raise ImcsimError(f"engine '{request.engine}'", "there is no such engine", hint)
+
+
+def plan_for(request: Request) -> Plan:
+    """What the scheme decides."""
+    scheme = load_scheme(request.scheme, request.options)
+    return scheme.plan(request.workload, request.hardware, request.batch, request.seed)
+
+
+def simulate(plan: Plan, request: Request, progress: Progress = silent) -> Trace:
+    """Recipes, jobs, engine."""
+    context = Context(request.hardware, request.workload, request.seed, request.sampled_writes)
+    compiled = compile_plan(plan, context, request.batch)
+    results = []
+    for number, job in enumerate(compiled.jobs):
+        progress(number, len(compiled.jobs), job.name)
+        results.append(engines.run(job, request.batch, request.engine))
+    setup = compile_plan(Plan("setup", (Phase("setup", plan.setup),), 0, 0), context, 1).jobs if plan.setup else ()
+    setup_results = tuple(engines.run(job, 1, request.engine) for job in setup)
+    return Trace(
+        request.workload, request.hardware, plan, request.batch, compiled.jobs, tuple(results), compiled.spilled,
+        setup, setup_results,
+    )  # fmt: skip

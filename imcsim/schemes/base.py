@@ -1,0 +1,110 @@
+"""What schemes share: their options, the blocks of a network, and how a block becomes operations."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from imcsim.config import Spec
+from imcsim.hardware import Hardware
+from imcsim.plan import Digital, Mvm, Operation, Plan, Region, Source, TileGrid, cut
+from imcsim.workload import Activation, Elementwise, Input, Layer, Normalisation, WeightedLayer, Workload
+
+
+class Scheme(Spec):
+    """A way to run a network on a chip; its fields are its options, its ``name`` is how users call it."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
+        """Decide where weights lie and what follows what; raises ImcsimError where the network cannot run this way."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A weighted layer, the element-wise layers that are done in its digital stage, and what follows it.
+
+    ``tail`` holds the inputs that this block reads first and the digital layers up to the next weighted layer.
+    """
+
+    layer: WeightedLayer
+    grid: TileGrid
+    absorbed: tuple[Layer, ...]
+    head: tuple[Layer, ...]  # inputs from outside, and digital layers before the first weighted layer
+    tail: tuple[Layer, ...]
+
+
+def blocks(workload: Workload, hardware: Hardware) -> tuple[Block, ...]:
+    """The network in execution order, one block per weighted layer."""
+    absorbed = {layer.name: _absorbed(layer, workload) for layer in workload.weighted}
+    gone = {other.name for others in absorbed.values() for other in others}
+    heads: dict[str, list[Layer]] = {}
+    tails: dict[str, list[Layer]] = {}
+    current: str | None = None
+    waiting: list[Layer] = []  # inputs whose first reader has not come yet, and the digital layers before all weights
+    for layer in workload.layers:
+        if isinstance(layer, Input):
+            waiting.append(layer)
+        elif isinstance(layer, WeightedLayer):
+            current = layer.name
+            heads[current] = _take(waiting, layer, everything=not tails)
+            tails[current] = []
+        elif layer.name not in gone:
+            if current is None:
+                waiting.append(layer)
+            else:
+                heads[current] += _take(waiting, layer, everything=False)
+                tails[current].append(layer)
+    return tuple(
+        Block(layer, cut(layer, hardware), absorbed[layer.name], tuple(heads[layer.name]), tuple(tails[layer.name]))
+        for layer in workload.weighted
+    )
+
+
+def _take(waiting: list[Layer], reader: Layer, everything: bool) -> list[Layer]:
+    """Remove from ``waiting`` what the reader needs."""
+    taken = [layer for layer in waiting if (everything and not isinstance(layer, Input)) or layer.name in reader.inputs]
+    needed = {name for layer in taken for name in layer.inputs}
+    taken = [layer for layer in waiting if layer in taken or layer.name in needed]
+    waiting[:] = [layer for layer in waiting if layer not in taken]
+    return taken
+
+
+def _absorbed(layer: WeightedLayer, workload: Workload) -> tuple[Layer, ...]:
+    """The chain of element-wise layers behind a layer that nobody else reads."""
+    chain: list[Layer] = []
+    name = layer.name
+    while len(readers := workload.consumers[name]) == 1:
+        follower = workload.by_name[readers[0]]
+        unary = len(follower.inputs) == 1 and isinstance(follower, Activation | Normalisation | Elementwise)
+        if not unary or follower.elements != layer.elements:
+            break
+        chain.append(follower)
+        name = follower.name
+    return tuple(chain)
+
+
+def surround(block: Block, core: Sequence[Operation], region: Region) -> tuple[Operation, ...]:
+    """The operations of a block: its head, the core that a scheme chose for its weights, its tail."""
+    return (*digital(block.head, region), *core, *digital(block.tail, region))
+
+
+def digital(layers: Sequence[Layer], region: Region) -> tuple[Operation, ...]:
+    """Inputs and digital layers as operations on the lanes of a region."""
+    return tuple(
+        Source(layer.name, layer, region) if isinstance(layer, Input) else Digital(layer.name, layer, region)
+        for layer in layers
+    )
+
+
+def resident(block: Block, region: Region) -> Mvm:
+    """A block's weighted layer on weights that stay where they are."""
+    return Mvm(block.layer.name, block.layer, block.grid, region, block.absorbed)
+
+
+def crossbars_of(parts: Sequence[Block]) -> int:
+    """Crossbars that hold all weights of some blocks at once."""
+    return sum(block.grid.crossbars for block in parts)

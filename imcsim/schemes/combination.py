@@ -1,0 +1,179 @@
+"""The copies of a basis on some crossbars, and the layers that are combined from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from imcsim.errors import ImcsimError
+from imcsim.hardware import Hardware, SramBuffer, VectorUnit
+from imcsim.plan import Basis, BasisMvm, Load, Operation, Phase, Program, Region, Segments, TileGrid
+from imcsim.schemes.base import Block, surround
+from imcsim.schemes.masks import Slots, schedule
+
+if TYPE_CHECKING:
+    from imcsim.schemes.basis import BasisScheme
+
+
+class Combination:
+    """The copies of a basis on some crossbars, and the layers that are combined from it."""
+
+    def __init__(
+        self, scheme: BasisScheme, parts: Sequence[Block], hardware: Hardware, crossbars: int, first: int, seed: int
+    ) -> None:
+        self.scheme, self.parts, self.hardware = scheme, parts, hardware
+        length = hardware.crossbar.rows if scheme.length == "rows" else scheme.length
+        self.basis = Basis(
+            length,
+            scheme.vectors,
+            scheme.nonzeros,
+            scheme.coeff_bits,
+            scheme.basis_bits,
+            scheme.route,
+            scheme.sum,
+            scheme.lines,
+        )
+        self._check(crossbars)
+        self.region = Region(first, self.crossbars_per_copy, crossbars // self.crossbars_per_copy)
+        self.slots: dict[str, Slots] = {}
+        if scheme.route == "exclusive":
+            self.slots = {b.layer.name: schedule(b.layer, self.basis, *self.cut(b), seed) for b in parts}
+
+    def _check(self, crossbars: int) -> None:
+        where, basis = f"scheme '{self.scheme.name}', option", self.basis
+        if basis.route == "broadcast" and basis.sum == "analog":
+            raise ImcsimError(
+                f"{where} sum",
+                "a broadcast column is converted once, so there are no currents left to sum",
+                "use sum=digital or route=exclusive",
+            )
+        if basis.length > self.hardware.crossbar.rows:
+            raise ImcsimError(
+                f"{where} length",
+                f"{basis.length} elements do not fit {self.hardware.crossbar.rows} rows",
+                "use a shorter basis",
+            )
+        if basis.nonzeros > basis.vectors:
+            raise ImcsimError(
+                f"{where} nonzeros",
+                f"{basis.nonzeros} coefficients of {basis.vectors} basis vectors",
+                "use at most as many as there are vectors",
+            )
+        if self.crossbars_per_copy > crossbars:
+            raise ImcsimError(
+                f"{where} vectors",
+                f"one basis takes {self.crossbars_per_copy} crossbars, there are {crossbars}",
+                "use fewer vectors or more crossbars",
+            )
+
+    @property
+    def columns_per_vector(self) -> int:
+        return self.hardware.weight_columns(self.basis.basis_bits)
+
+    @property
+    def crossbars_per_copy(self) -> int:
+        """m_B = ceil(M c_b / C)."""
+        return -(-self.basis.vectors * self.columns_per_vector // self.hardware.crossbar.columns)
+
+    def cut(self, block: Block) -> tuple[int, int]:
+        """Segments per position and kernels in each; small groups share a segment, as many as its length takes."""
+        layer, length = block.layer, self.basis.length
+        together = min(layer.groups, max(1, length // layer.rows)) if layer.groups > 1 else 1
+        segments = -(-layer.rows * together // length) * -(-layer.groups // together)
+        return segments, layer.channels // layer.groups * together
+
+    def operations(self, block: Block) -> tuple[Operation, ...]:
+        """The operations of a block that is combined from the basis."""
+        count, kernels = self.cut(block)
+        slots = self.slots.get(block.layer.name)
+        segments = Segments(count, kernels, slots.needed, slots.selected) if slots else Segments(count, kernels)
+        core = BasisMvm(block.layer.name, block.layer, self.region, self.basis, segments, block.absorbed)
+        return surround(block, [core], self.region)
+
+    def cycles(self, block: Block, copies: int, batch: int) -> float:
+        """Closed-form cycles of a batch: the longer of the analog and the digital part, ceil(Bt P S / D) T_in tau."""
+        hw, layer = self.hardware, block.layer
+        count, kernels = self.cut(block)
+        vectors = -(-batch * layer.positions * count // copies)
+        digits = -(-layer.input_quant.bits // hw.crossbar.dac_bits)
+        columns = (
+            kernels * self.basis.coeff_bits if self.basis.sum == "analog" else self.basis.vectors
+        ) * self.columns_per_vector
+        tau: float = hw.phase_cycles(-(-columns // self.crossbars_per_copy))
+        slots = self.slots.get(layer.name)
+        if slots and self.basis.sum == "analog":
+            tau = max(tau, sum(slots.needed) / count * hw.cycles(hw.crossbar.evaluate_ns))
+        unit = hw.tile.digital
+        lanes = unit.mac_lanes if isinstance(unit, VectorUnit) and self.basis.sum == "digital" else 0
+        combine = -(-kernels * self.basis.nonzeros // lanes) if lanes else 0
+        return vectors * max(digits * tau, combine)
+
+    def coefficient_bytes(self, block: Block) -> int:
+        """Stored coefficients of a layer: S N q of them, each with sign and index."""
+        count, kernels = self.cut(block)
+        return -(-count * kernels * self.basis.nonzeros * self.basis.coefficient_bits // 8)
+
+    def loads(self, per_image: bool) -> tuple[Load, ...]:
+        """Coefficients that come from DRAM, layer by layer; none where the buffers keep them."""
+        if self._kept_in_buffers():
+            return ()
+        return tuple(
+            Load(f"coefficients {b.layer.name}", b.layer.name, self.coefficient_bytes(b), self.region, per_image)
+            for b in self.parts
+        )
+
+    def _kept_in_buffers(self) -> bool:
+        buffer = self.hardware.tile.buffer
+        if self.scheme.coefficients != "auto":
+            return self.scheme.coefficients == "buffer"
+        if not isinstance(buffer, SramBuffer):
+            return True
+        return sum(map(self.coefficient_bytes, self.parts)) <= buffer.capacity_bytes * self.hardware.chip.n_tiles
+
+    def setup(self) -> tuple[Program, ...]:
+        """Write the basis into every copy, once."""
+        columns, width = self.basis.vectors * self.columns_per_vector, self.hardware.crossbar.columns
+        widths = [min(width, columns - width * i) for i in range(self.crossbars_per_copy)]
+        rows = (self.basis.length,) * len(widths)
+        grid = TileGrid(rows, tuple(widths), tuple(self.basis.length * w for w in widths), 1, len(widths))
+        return (Program("write basis", "basis", grid, self.region, self.basis.basis_bits),)
+
+    def notes(self) -> tuple[str, ...]:
+        where = "the buffers" if self._kept_in_buffers() else "DRAM"
+        total = sum(map(self.coefficient_bytes, self.parts))
+        notes = [
+            "synthetic coefficients: no accuracy",
+            f"{self.region.copies} copies of a basis of {self.basis.vectors} vectors; "
+            f"{total:,} bytes of coefficients in {where}",
+        ]
+        if self.slots:
+            needed, bound = self._slot_sums()
+            notes.append(f"{needed:,} time slots by first-fit for one position of every layer, lower bound {bound:,}")
+        return tuple(notes)
+
+    def _slot_sums(self) -> tuple[int, int]:
+        return sum(sum(s.needed) for s in self.slots.values()), sum(sum(s.bound) for s in self.slots.values())
+
+    def assumed(self) -> tuple[str, ...]:
+        drawn = f"seeded random supports of {self.basis.nonzeros} basis vectors with uniform magnitudes"
+        return (f"scheme.coefficients: {drawn}",)
+
+    def facts(self) -> dict[str, object]:
+        needed, bound = self._slot_sums()
+        slots = {"slots_first_fit": needed, "slots_lower_bound": bound} if self.slots else {}
+        return {
+            "basis_copies": self.region.copies,
+            "coefficient_bytes": sum(map(self.coefficient_bytes, self.parts)),
+            **slots,
+        }
+
+
+def beside(phases: Sequence[Phase], loads: Sequence[Load]) -> tuple[Phase, ...]:
+    """Phases in a row, each with the load for the next one beside it; the first load is a phase of its own."""
+    if not loads:
+        return tuple(phases)
+    following: list[tuple[Operation, ...]] = [(load,) for load in loads[1:]] + [()]
+    return (
+        Phase(loads[0].name, (loads[0],)),
+        *(Phase(phase.name, (*phase.operations, *load)) for phase, load in zip(phases, following, strict=True)),
+    )

@@ -1,0 +1,70 @@
+"""What operations leave for later phases, how large it is, and which of it has to wait in DRAM."""
+
+from __future__ import annotations
+
+from imcsim.hardware import SramBuffer
+from imcsim.plan import Compute, Mvm, Plan, Source
+from imcsim.steps import n_bytes, partial_bytes
+from imcsim.timing import Context
+from imcsim.workload import Conv, Layer, Linear
+
+
+def spills_between_phases(plan: Plan, context: Context, n_images: int) -> set[str]:
+    """Outputs that cross phases go to DRAM, the largest first, until the rest fits the chip's buffers."""
+    buffer = context.hardware.tile.buffer
+    if not isinstance(buffer, SramBuffer) or len(plan.phases) == 1:
+        return set()
+    room = buffer.capacity_bytes * context.hardware.chip.n_tiles
+    made, last, size = _lifetimes(plan, context)
+    spilled: set[str] = set()
+    for phase in range(len(plan.phases) - 1):
+        live = [name for name in made if made[name] <= phase < last[name] and name not in spilled]
+        for name in sorted(live, key=lambda name: (-size[name], name)):
+            if sum(size[other] for other in live if other not in spilled) * n_images <= room:
+                break
+            spilled.add(name)
+    return spilled
+
+
+def _lifetimes(plan: Plan, context: Context) -> tuple[dict[str, int], dict[str, int], dict[str, float]]:
+    """For each output: the phase that makes it, the last phase that reads it, bytes of one image."""
+    made: dict[str, int] = {}
+    last: dict[str, int] = {}
+    size: dict[str, float] = {}
+    for number, phase in enumerate(plan.phases):
+        for operation in phase.operations:
+            if not isinstance(operation, Compute):
+                continue
+            reads = [*operation.layer.inputs, partial_name(operation.layer)]
+            last.update({name: number for name in reads if name in made})
+            name = delivered(operation)[-1]
+            made[name], size[name] = number, size.get(name, 0.0) + output_bytes(operation, context)
+            last.setdefault(name, number)
+    return made, last, size
+
+
+def delivered(operation: Compute) -> tuple[str, ...]:
+    """The layers whose output this operation delivers; others read the last of them."""
+    if isinstance(operation, Source):
+        return (operation.layer.name,)
+    if isinstance(operation, Mvm) and operation.partial:
+        return (partial_name(operation.layer),)
+    return tuple(layer.name for layer in (operation.layer, *operation.absorbed))
+
+
+def partial_name(layer: Layer) -> str:
+    """The name of the partial sums that wait between two passes of a layer."""
+    return f"{layer.name} (partial sums)"
+
+
+def output_bytes(operation: Compute, context: Context) -> float:
+    """Bytes of one image's output, or of the partial sums that a pass leaves."""
+    if isinstance(operation, Mvm) and operation.partial:
+        return partial_sums_bytes(operation, context)
+    return n_bytes(operation.layer, operation.layer.elements)
+
+
+def partial_sums_bytes(operation: Compute, context: Context) -> float:
+    """Bytes of the partial sums of one image: one sum for each output, wide enough not to overflow."""
+    layer = operation.layer
+    return layer.elements * partial_bytes(layer, context.hardware) if isinstance(layer, Conv | Linear) else 0.0

@@ -1,0 +1,227 @@
+"""Tables for the terminal: a run at a glance, and a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from imcsim.units import NS_PER_S, PJ_PER_J, UM2_PER_MM2, si
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from imcsim.compare import Comparison
+    from imcsim.report import Report
+
+TOP_LAYERS = 8
+BAR_WIDTH = 18
+EDP_UNIT = PJ_PER_J * NS_PER_S  # pJ ns in a J s
+
+
+def print_report(report: Report, console: Console | None = None) -> None:
+    """Print a run: headline figures, energy by component, bottlenecks, layers, notes."""
+    (console or Console()).print(report_view(report))
+
+
+def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
+    """Print a comparison: one table per write preset, then the crossover batches."""
+    (console or Console()).print(comparison_view(comparison))
+
+
+# -- one run -----------------------------------------------------------------------------------------------------------
+
+
+def report_view(report: Report) -> RenderableType:
+    """What ``print_report`` prints, for 100 columns."""
+    s = report.summary
+    title = Text.assemble((s["workload"], "bold"), " on ", (s["hardware"], "bold"), f" ({s['write']}), scheme ",
+                          (s["scheme"], "bold"), f", batch {s['batch']}")  # fmt: skip
+    parts: list[RenderableType] = [title, _headline(s), _side_by_side(_energy(s), _critical(s))]
+    if s["bottleneck"]:
+        sentences = [f"{number}. {each['sentence']}" for number, each in enumerate(s["bottleneck"], 1)]
+        parts.append(_section("What holds the time", "\n".join(sentences)))
+    parts.append(_layers(report.layers))
+    parts.append(_section("Notes", "\n".join(_notes(s))))
+    return Group(*parts)
+
+
+def _headline(s: Mapping[str, Any]) -> Table:
+    setup, area_mm2 = s["setup"], s["area_um2"] / UM2_PER_MM2
+    used = f"{s['crossbars_used']:,} of {s['crossbars_available']:,}"
+    rows = [
+        ("cycles per inference", f"{s['cycles_per_inference']:,.0f}", "energy per inference", _joule(s["energy_pj"])),
+        ("latency, first image", _second(s["latency_ns"]), "EDP, x latency", _edp(s["edp_latency_pj_ns"])),
+        ("interval of images", _second(s["interval_ns"]), "EDP, x time per image", _edp(s["edp_throughput_pj_ns"])),
+        ("area", f"{area_mm2:.4g} mm2", "lifetime", _lifetime(s["lifetime_inferences"])),
+        ("crossbars used", used, "crossbars for all weights", f"{s['crossbars_needed']:,}"),
+        ("cells written per batch", _count(s["cells_written"]), "ADC conversions", _count(s["adc_conversions"])),
+    ]
+    if setup["cells_written"]:
+        rows.append(("setup, once", _second(setup["time_ns"]), "setup energy, once", _joule(setup["energy_pj"])))
+    table = Table(box=box.HORIZONTALS, show_header=False, padding=(0, 1), border_style="dim")
+    for style in ("dim", "bold", "dim", "bold"):
+        table.add_column(style=style, justify="right" if style == "bold" else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _lifetime(lifetime: Mapping[str, Any]) -> str:
+    if lifetime["kind"] == "unlimited":
+        return "unlimited, no rewriting"
+    return f"{_count(lifetime['inferences'])} inferences"
+
+
+def _energy(s: Mapping[str, Any]) -> Table:
+    parts = sorted(s["energy_by_component_pj"].items(), key=lambda item: -item[1])
+    table = _shares("Energy per inference", "component")
+    for name, energy_pj in parts:
+        share = 100 * energy_pj / s["energy_pj"] if s["energy_pj"] else 0.0
+        if share >= 0.05:
+            table.add_row(name, _joule(energy_pj), f"{share:.1f} %", _bar(share, "green"))
+    return table
+
+
+def _critical(s: Mapping[str, Any]) -> Table:
+    table = _shares("Critical path", "resource")
+    for kind, share in s["critical_percent_by_kind"].items():
+        if share >= 0.05:
+            time = _second(share / 100 * s["makespan_ns"])
+            table.add_row(kind, time, f"{share:.1f} %", _bar(share, "magenta"))
+    return table
+
+
+def _shares(title: str, first: str) -> Table:
+    table = _table(title)
+    table.add_column(first, no_wrap=True)
+    for heading in ("", "share"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", width=BAR_WIDTH // 2, no_wrap=True)
+    return table
+
+
+def _layers(layers: DataFrame) -> Table:
+    """The layers that hold the critical path longest."""
+    top = layers.sort_values(["critical_percent", "energy_pj"], ascending=False, kind="stable").head(TOP_LAYERS)
+    table = _table(f"Layers by share of the time ({len(top)} of {len(layers)})")
+    table.add_column("layer", no_wrap=True, overflow="ellipsis", max_width=26)
+    table.add_column("kind", no_wrap=True)
+    for heading in ("time", "cycles", "crossbars busy", "energy", "queued", "starved", "blocked"):
+        table.add_column(heading, justify="right")
+    for row in top.to_dict("records"):
+        busy = row["crossbar_utilisation_frac"]
+        waits = [_count(row[f"{kind}_cycles"]) for kind in ("queued", "starved", "blocked")]
+        cells = (f"{row['critical_percent']:.1f} %", _count(row["span_cycles"]), f"{100 * busy:.0f} %")
+        shown = cells if busy == busy else (*cells[:2], "")  # no crossbars: NaN
+        table.add_row(str(row["layer"]), str(row["kind"]), *shown, _joule(row["energy_pj"], 3), *waits)
+    table.caption = "cycles, queued, starved (no inputs) and blocked (no room): cycles of the whole batch"
+    return table
+
+
+def _notes(s: Mapping[str, Any]) -> list[str]:
+    notes = [f"- {note}" for note in s["notes"]]
+    if s["unknown_layers"]:
+        notes.append(f"- free because their operator is not known: {', '.join(s['unknown_layers'])}")
+    if s["assumed"]:
+        where = "key 'assumed' of report.json, or `imcsim explain`"
+        notes.append(f"- {len(s['assumed'])} numbers are assumed, not published: {where}")
+    return notes or ["- none"]
+
+
+# -- a comparison ------------------------------------------------------------------------------------------------------
+
+
+def comparison_view(comparison: Comparison) -> RenderableType:
+    """What ``print_comparison`` prints, for 100 columns."""
+    frame = comparison.frame
+    title = Text.assemble((comparison.workload, "bold"), " on ", (comparison.hardware, "bold"))
+    tables = [_compared(str(write), part) for write, part in frame.groupby("write", sort=False)]
+    crossovers = comparison.crossover_frame
+    return Group(title, *tables, *([_crossovers(crossovers)] if len(crossovers) else []))
+
+
+def _compared(write: str, frame: DataFrame) -> Table:
+    """All schemes of one write preset, batch by batch."""
+    table = _table(f"Write circuit {write}; ratios to the better of both kinds of reprogramming (*)")
+    table.add_column("batch", justify="right")
+    table.add_column("scheme", no_wrap=True)
+    for heading in ("cycles / inference", "ratio", "energy", "EDP ratio latency", "EDP ratio time/image", "lifetime"):
+        table.add_column(heading, justify="right")
+    for batch, part in frame.groupby("batch", sort=False):
+        for number, row in enumerate(part.to_dict("records")):
+            name = f"{row['scheme']} *" if row["scheme"] == row["baseline"] else row["scheme"]
+            table.add_row("" if number else str(batch), name, *_figures(row), end_section=number == len(part) - 1)
+    return table
+
+
+def _figures(row: Mapping[Any, Any]) -> list[Text]:
+    if row["refused"]:
+        return [Text(f"needs {row['missing_crossbars']:,} more", style="dim"), *[Text("")] * 5]
+    life = row["lifetime_inferences"]
+    ratios = [_ratio(row[key]) for key in ("cycles_ratio", "edp_latency_ratio", "edp_throughput_ratio")]
+    lifetime = Text("unlimited" if life is None or life != life else _count(life))
+    cycles, energy = Text(f"{row['cycles_per_inference']:,.0f}"), Text(_joule(row["energy_pj"], 3))
+    return [cycles, ratios[0], energy, *ratios[1:], lifetime]
+
+
+def _ratio(value: float | None) -> Text:
+    """Green where a scheme beats the baseline, red where it loses."""
+    if value is None or value != value:
+        return Text("")
+    text = f"{value:.3g}" if value >= 0.001 else f"{value:.1e}"
+    return Text(text, style="green" if value < 0.995 else "red" if value > 1.005 else "")
+
+
+def _crossovers(frame: DataFrame) -> Table:
+    table = _table("From which batch on the baseline is faster")
+    for heading in ("write", "scheme"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("analytic")
+    table.add_column("simulated")
+    for row in frame.to_dict("records"):
+        table.add_row(str(row["write"]), str(row["scheme"]), str(row["analytic"]), str(row["simulated"]))
+    return table
+
+
+# -- pieces ------------------------------------------------------------------------------------------------------------
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1),
+                 header_style="dim", caption_justify="left", border_style="dim")  # fmt: skip
+
+
+def _side_by_side(left: Table, right: Table) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row(left, right)
+    return grid
+
+
+def _section(title: str, text: str) -> RenderableType:
+    return Group(Padding(Text(title, style="bold"), (1, 0, 0, 0)), Padding(Text(text), (0, 0, 0, 1)))
+
+
+def _bar(percent: float, style: str) -> Text:
+    return Text("█" * max(1, round(BAR_WIDTH // 2 * percent / 100)), style=style)
+
+
+def _second(time_ns: float) -> str:
+    return si(time_ns / NS_PER_S, "s")
+
+
+def _joule(energy_pj: float, digits: int = 4) -> str:
+    return si(energy_pj / PJ_PER_J, "J", digits)
+
+
+def _edp(edp_pj_ns: float) -> str:
+    return si(edp_pj_ns / EDP_UNIT, "J s")
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}" if 0 < abs(value) < 10_000 else si(value, "", 3).rstrip()

@@ -1,0 +1,145 @@
+"""Busy intervals as slices on tracks, drawn as finely as a number of slices allows; numpy throughout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from imcsim.engine.contract import Ints
+
+SEVERAL = 0  # the name of a slice that stands for several things
+UNITS_SHOWN = 256  # tracks of one resource; where it has more units, they share tracks
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Intervals, all (n,) int64: track and name by number, times in ps, vectors that a slice stands for, time held."""
+
+    track: Ints
+    name: Ints
+    start_ps: Ints
+    end_ps: Ints
+    count: Ints
+    held_ps: Ints
+
+    @staticmethod
+    def of(track: int | Ints, name: int | Ints, start_ps: Ints, end_ps: Ints) -> Slices:
+        """One slice per interval."""
+        tracks, names = (np.broadcast_to(np.asarray(value, np.int64), start_ps.shape) for value in (track, name))
+        return Slices(tracks, names, start_ps, end_ps, np.ones_like(start_ps), end_ps - start_ps)
+
+    @staticmethod
+    def joined(parts: list[Slices]) -> Slices:
+        fields = [[getattr(part, name) for part in parts] for name in Slices.__dataclass_fields__]
+        return Slices(*(np.concatenate([np.zeros(0, np.int64), *arrays]) for arrays in fields))
+
+    def __len__(self) -> int:
+        return len(self.start_ps)
+
+    def ordered(self) -> Slices:
+        """Sorted by track, then start."""
+        order = np.lexsort((self.start_ps, self.track))
+        return Slices(*(getattr(self, name)[order] for name in Slices.__dataclass_fields__))
+
+    def merged(self, gap_ps: int, mixed: bool = False) -> Slices:
+        """Neighbours on a track with the same name (or any, where ``mixed``) and at most ``gap_ps`` apart become one.
+
+        What overlaps becomes one in any case.
+        """
+        if not len(self):
+            return self
+        ordered = self.ordered()
+        heads = np.flatnonzero(ordered._begins(gap_ps, mixed))
+        low, high = (np.minimum.reduceat(ordered.name, heads), np.maximum.reduceat(ordered.name, heads))
+        return Slices(
+            ordered.track[heads],
+            np.where(low == high, low, SEVERAL),
+            ordered.start_ps[heads],
+            np.maximum.reduceat(ordered.end_ps, heads),
+            np.add.reduceat(ordered.count, heads),
+            np.add.reduceat(ordered.held_ps, heads),
+        )
+
+    def _begins(self, gap_ps: int, mixed: bool) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Which slices of an ordered set begin a merged one."""
+        width = int(self.end_ps.max()) + 1
+        covered = np.maximum.accumulate(self.end_ps + self.track * width) - self.track * width  # of the track so far
+        begins = np.ones(len(self), np.bool_)
+        distance = self.start_ps[1:] - covered[:-1]
+        other = self.name[1:] != self.name[:-1]
+        begins[1:] = (distance > gap_ps) | ((distance >= 0) & other & (not mixed))
+        begins[1:] |= self.track[1:] != self.track[:-1]
+        return begins
+
+
+def units_of(start_ps: Ints, end_ps: Ints, capacity: int) -> Ints:
+    """Which unit each of the intervals (sorted by start) holds, where a unit that returned first is taken first.
+
+    The k-th interval takes over from the one with the (k - capacity)-th end; following this back leads to the first.
+    """
+    n = len(start_ps)
+    if capacity == 1 or n <= capacity:
+        return np.arange(n, dtype=np.int64) % capacity
+    before = np.arange(n)
+    before[capacity:] = np.argsort(end_ps, kind="stable")[: n - capacity]
+    while (before >= capacity).any():
+        before = before[before]
+    return before
+
+
+@dataclass
+class Canvas:
+    """Collects slices and keeps them at most ``budget`` in number by drawing less detail, the same for all tracks."""
+
+    budget: int
+    period_ps: int
+    tracks: dict[tuple[str, str], int] = field(default_factory=dict)  # (process, track) -> number
+    names: dict[str, int] = field(default_factory=lambda: {"several": SEVERAL})
+    gap_ps: int = 0
+    mixed: bool = False
+    _parts: list[Slices] = field(default_factory=list)
+    _size: int = 0
+
+    def track(self, process: str, label: str) -> int:
+        """The number of a track."""
+        return self.tracks.setdefault((process, label), len(self.tracks))
+
+    def name(self, text: str) -> int:
+        """The number of a name."""
+        return self.names.setdefault(text, len(self.names))
+
+    def add(self, slices: Slices) -> None:
+        """Draw slices; those of one track belong into one call, or lie apart."""
+        self._keep(slices.merged(self.gap_ps, self.mixed))
+        if self._size > 2 * self.budget:
+            self._coarsen()
+
+    def finish(self) -> Slices:
+        """All slices, ordered. Raises ValueError where there are more tracks than the budget has slices."""
+        self._coarsen()
+        return Slices.joined(self._parts).ordered()
+
+    @property
+    def detail(self) -> str:
+        """What was drawn as one, in words; empty where every interval stands for itself."""
+        if not self.gap_ps:
+            return ""
+        who = "slices that lie" if self.mixed else "vectors of one operation that lie"
+        return f"{who} at most {self.gap_ps / 1000:g} ns apart on a track become one slice"
+
+    def _keep(self, slices: Slices) -> None:
+        self._parts.append(slices)
+        self._size += len(slices)
+
+    def _coarsen(self) -> None:
+        """Merge over ever wider gaps until the budget holds, of one operation first, then whatever lies there."""
+        while self._size > self.budget:
+            slices = Slices.joined(self._parts)
+            if self.mixed and self.gap_ps > int(slices.end_ps.max()):
+                raise ValueError(f"{self.budget} slices are too few for {len(self.tracks)} tracks")
+            if not self.mixed and self.gap_ps > int(slices.end_ps.max()):
+                self.gap_ps, self.mixed = 0, True
+            self.gap_ps = max(self.period_ps, 4 * self.gap_ps)
+            self._parts, self._size = [], 0
+            self._keep(slices.merged(self.gap_ps, self.mixed))

@@ -1,0 +1,77 @@
+"""Are the public names few, lazy and documented, and do their examples run?"""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import imcsim
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ["imcsim", "imcsim.run", "imcsim.compare", "imcsim.hardware"]
+
+
+def test_about_ten_names() -> None:
+    assert 8 <= len(imcsim.__all__) <= 12
+    assert dir(imcsim) == sorted(imcsim.__all__)
+
+
+@pytest.mark.parametrize("name", sorted(set(imcsim.__all__) - {"__version__"}))
+def test_every_name_is_documented(name: str) -> None:
+    assert inspect.getdoc(getattr(imcsim, name))
+
+
+def test_functions_are_not_hidden_by_modules_of_the_same_name() -> None:
+    code = "import imcsim.run, imcsim.compare, imcsim; assert callable(imcsim.run) and callable(imcsim.compare)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = imcsim.nothing
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_in_docstrings(name: str) -> None:
+    importlib.import_module(name)
+    result = doctest.testmod(sys.modules[name])
+    assert result.failed == 0
+    assert result.attempted
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The code blocks of a page in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_python_example_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks(ROOT / "README.md", "python")
+    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
+
+
+def test_the_preset_of_the_page_on_extending(tmp_path: Path) -> None:
+    (preset,) = blocks(ROOT / "docs" / "extend.md", "yaml")
+    path = tmp_path / "fine-pitch.yaml"
+    path.write_text(preset)
+    chip = imcsim.load_hardware(str(path))
+    assert (chip.name, chip.n_crossbars) == ("fine-pitch", 512)
+    assert any("a denser process" in row for row in imcsim.run("resnet20_cifar", chip).summary["assumed"])
+
+
+def test_the_scheme_of_the_page_on_extending(tmp_path: Path) -> None:
+    (scheme,) = blocks(ROOT / "docs" / "extend.md", "python")
+    path = tmp_path / "one_copy.py"
+    path.write_text(scheme)
+    mine = imcsim.run("resnet20_cifar", "rram-256", str(path)).summary
+    theirs = imcsim.run("resnet20_cifar", "rram-256", "reprogram", options={"replication": "none"}).summary
+    assert mine["cycles_per_inference"] == theirs["cycles_per_inference"]
+    with pytest.raises(imcsim.ImcsimError, match="the chip has 6 to spare"):
+        imcsim.run("resnet20_cifar", "rram-256", str(path), options={"spare_crossbars": 250})
