@@ -27,6 +27,18 @@ OPERATION_COLUMNS = [
 ]  # fmt: skip
 
 
+LEAST_PERCENT = 1.0  # share of the critical path that is worth a sentence
+_PLACES = {  # kind of resource -> what the time goes to
+    "write": "writing crossbars, {n} at once",
+    "crossbar": "crossbars that compute",
+    "adc": "ADCs that crossbars share",
+    "bus": "buses between buffers and crossbars",
+    "digital": "digital units",
+    "link": "the network on chip",
+    "dram": "DRAM",
+}
+
+
 # -- what everything else is summed from -------------------------------------------------------------------------------
 
 
@@ -148,6 +160,43 @@ def critical_path(trace: Trace, parts: DataFrame) -> DataFrame:
 def percent(part_ps: Series[Any], whole_ps: int) -> Series[Any]:
     """Shares in per cent; zeros of nothing."""
     return part_ps * (100.0 / whole_ps if whole_ps else 0.0)
+
+
+# -- why it took so long -----------------------------------------------------------------------------------------------
+
+
+def bottleneck(path: DataFrame) -> list[dict[str, Any]]:
+    """Kinds of resources by their share of a critical path, each with the resource and the layer that hold most."""
+    shares = percent_by_kind(path)
+    return [_blame(kind, share, path[path["kind"] == kind]) for kind, share in shares.items() if share >= LEAST_PERCENT]
+
+
+def _blame(kind: str, share: float, held: DataFrame) -> dict[str, Any]:
+    """Such as: 61.3 % of the time goes to writing crossbars, 256 at once; the largest part is layer fc (20.1 %)."""
+    worst = {}
+    for column in ("resource", "layer"):
+        sums = held.groupby(column, sort=False)["percent"].sum()
+        worst[column] = str(sums.idxmax()), float(sums.max())
+    resource, layer = worst["resource"], worst["layer"]
+    place = _PLACES.get(kind, "steps that share nothing").format(n=int(held["capacity"].max()))
+    sentence = f"{share:.1f} % of the time goes to {place}; the largest part is layer {layer[0]} ({layer[1]:.1f} %)"
+    if held["resource"].nunique() > 1 and layer[0] not in resource[0]:
+        sentence += f", the busiest place {resource[0]} ({resource[1]:.1f} %)"
+    return {"kind": kind, "percent": share, "resource": resource[0], "resource_percent": resource[1],
+            "layer": layer[0], "layer_percent": layer[1], "sentence": sentence}  # fmt: skip
+
+
+def percent_by_kind(path: DataFrame) -> dict[str, float]:
+    """Shares of a critical path by kind of resource, the largest first."""
+    by_kind = path.groupby("kind")["percent"].sum().sort_values(ascending=False, kind="stable")
+    return {str(kind): float(share) for kind, share in by_kind.items()}
+
+
+def waiting_ns(table: DataFrame, period_ps: int) -> dict[str, dict[str, float]]:
+    """Time queued for resources of each kind, and waited for inputs and room by the operations that mainly use it."""
+    columns = {"queued_cycles": "queued", "starved_cycles": "starved", "blocked_cycles": "blocked"}
+    sums = table.groupby("kind", sort=False)[list(columns)].sum().rename(columns=columns) * period_ps / units.PS_PER_NS
+    return {str(kind): {str(name): float(value) for name, value in row.items()} for kind, row in sums.iterrows()}
 
 
 # -- layers ------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from imcsim import __version__, units
 from imcsim.costs import CostTable
@@ -22,12 +21,11 @@ from imcsim.files import new_file
 from imcsim.floorplan import lanes
 from imcsim.frames import main_stage
 from imcsim.ledger import Trace
-from imcsim.tracks import UNITS_SHOWN, Canvas, Slices, units_of
+from imcsim.tracks import UNITS_SHOWN, Canvas, Floats, Slices, done_frac, thinned, units_of
 
 CAP = 200_000  # events of a file
 SAMPLES = 2_000  # of a counter over the whole run; fewer where the cap is small
 _ORDER = ("phases", "counters", "write", "tile", "crossbar", "adc", "bus", "digital", "link", "dram", "waiting")
-Floats = NDArray[np.float64]
 
 
 class Event(NamedTuple):
@@ -221,7 +219,7 @@ def _sample_edges(phases: list[_Phase], samples: int) -> Ints:
 
 
 def _done_frac(phase: _Phase, index: int, times_ps: Ints) -> Floats:
-    """The part of an operation's work that is done by each of the times, 0 before the first and 1 at the last.
+    """The part of an operation's work that is done by each of the times.
 
     Work goes on while vectors hold the main stage; where that takes no time, from first grant to last completion.
     """
@@ -232,19 +230,7 @@ def _done_frac(phase: _Phase, index: int, times_ps: Ints) -> Floats:
     if not (end > start).any():
         last = int(phase.result.times[index].end_ps.max()) + phase.offset_ps
         start, end = start.min(keepdims=True), np.array([max(last, int(start.min()) + 1)])
-    done = _area(np.sort(start), times_ps) - _area(np.sort(end), times_ps)
-    done = np.maximum.accumulate(np.clip(done, 0.0, None))
-    done[0] = 0.0
-    done[-1] = max(float((end - start).sum()), done[-1])
-    return np.asarray(done / done[-1])
-
-
-def _area(sorted_ps: Ints, times_ps: Ints) -> Floats:
-    """Sum over the points x of max(0, t - x), for each time t; counted from the first time, to stay exact."""
-    origin = int(times_ps[0])
-    sums = np.concatenate([[0.0], np.cumsum((sorted_ps - origin).astype(np.float64))])
-    n = np.searchsorted(sorted_ps, times_ps)
-    return np.asarray(n * (times_ps - origin).astype(np.float64) - sums[n])
+    return done_frac(start, end, times_ps)
 
 
 def _writing_events(phases: list[_Phase], samples: int) -> list[Event]:
@@ -259,15 +245,7 @@ def _writing_events(phases: list[_Phase], samples: int) -> list[Event]:
                     steps += [np.ones(len(start), np.int64), -np.ones(len(start), np.int64)]
     when, where = np.unique(_ns(np.concatenate(times)), return_inverse=True)
     level: Floats = np.cumsum(np.bincount(where, weights=np.concatenate(steps)).astype(np.float64))
-    return _counter("crossbars being written", "crossbars", *_thinned(when, level, samples))
-
-
-def _thinned(when_ns: Ints, level: Floats, samples: int) -> tuple[Ints, Floats]:
-    """At most ``samples`` steps: the highest level of each stretch."""
-    if len(when_ns) <= samples:
-        return when_ns, level
-    heads = np.unique(np.linspace(0, len(when_ns) - 1, samples).astype(np.int64))
-    return when_ns[heads], np.maximum.reduceat(level, heads)
+    return _counter("crossbars being written", "crossbars", *thinned(when, level, samples))
 
 
 def _counter(name: str, unit: str, when_ns: Ints, level: Floats) -> list[Event]:

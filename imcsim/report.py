@@ -30,16 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["SCHEMA_VERSION", "Report", "build_report", "run_directory"]
 
 SCHEMA_VERSION = 1
-LEAST_PERCENT = 1.0  # share of the critical path that is worth a sentence
-_PLACES = {  # kind of resource -> what the time goes to
-    "write": "writing crossbars, {n} at once",
-    "crossbar": "crossbars that compute",
-    "adc": "ADCs that crossbars share",
-    "bus": "buses between buffers and crossbars",
-    "digital": "digital units",
-    "link": "the network on chip",
-    "dram": "DRAM",
-}
 
 
 def build_report(trace: Trace, costs: CostTable, request: Request) -> Report:
@@ -158,9 +148,9 @@ def _summary(report: Report) -> dict[str, Any]:
         **_counts(trace),
         "lifetime_inferences": _lifetime(trace),
         "setup": _setup(report),
-        "bottleneck": _bottleneck(report),
-        "critical_percent_by_kind": _critical_by_kind(report),
-        "waiting_ns": _waiting(report),
+        "bottleneck": frames.bottleneck(report.critical_path),
+        "critical_percent_by_kind": frames.percent_by_kind(report.critical_path),
+        "waiting_ns": frames.waiting_ns(report.resources, hardware.period_ps),
         "facts": trace.plan.facts,
         "spilled": list(trace.spilled),
         "unknown_layers": [layer.name for layer in request.workload.layers if isinstance(layer, Unknown)],
@@ -223,46 +213,6 @@ def _setup(report: Report) -> dict[str, float]:
         "energy_pj": frames.energy_of(trace.setup_amounts(), report.costs),
         "cells_written": sum(frames.cells_written(operation) for operation in trace.plan.setup),
     }
-
-
-# -- why it took so long -----------------------------------------------------------------------------------------------
-
-
-def _bottleneck(report: Report) -> list[dict[str, Any]]:
-    """Kinds of resources by their share of the critical path, each with the resource and the layer that hold most."""
-    path = report.critical_path
-    return [
-        _blame(kind, share, path[path["kind"] == kind])
-        for kind, share in _critical_by_kind(report).items() if share >= LEAST_PERCENT
-    ]  # fmt: skip
-
-
-def _blame(kind: str, share: float, held: DataFrame) -> dict[str, Any]:
-    """Such as: 61.3 % of the time goes to writing crossbars, 256 at once; the largest part is layer fc (20.1 %)."""
-    worst = {}
-    for column in ("resource", "layer"):
-        sums = held.groupby(column, sort=False)["percent"].sum()
-        worst[column] = str(sums.idxmax()), float(sums.max())
-    resource, layer = worst["resource"], worst["layer"]
-    place = _PLACES.get(kind, "steps that share nothing").format(n=int(held["capacity"].max()))
-    sentence = f"{share:.1f} % of the time goes to {place}; the largest part is layer {layer[0]} ({layer[1]:.1f} %)"
-    if held["resource"].nunique() > 1 and layer[0] not in resource[0]:
-        sentence += f", the busiest place {resource[0]} ({resource[1]:.1f} %)"
-    return {"kind": kind, "percent": share, "resource": resource[0], "resource_percent": resource[1],
-            "layer": layer[0], "layer_percent": layer[1], "sentence": sentence}  # fmt: skip
-
-
-def _critical_by_kind(report: Report) -> dict[str, float]:
-    by_kind = report.critical_path.groupby("kind")["percent"].sum().sort_values(ascending=False, kind="stable")
-    return {str(kind): float(share) for kind, share in by_kind.items()}
-
-
-def _waiting(report: Report) -> dict[str, dict[str, float]]:
-    """Time that vectors queued for resources of each kind, and that their operations waited for inputs and for room."""
-    period_ns = report.trace.hardware.period_ps / units.PS_PER_NS
-    columns = {"queued_cycles": "queued", "starved_cycles": "starved", "blocked_cycles": "blocked"}
-    sums = report.resources.groupby("kind", sort=False)[list(columns)].sum().rename(columns=columns) * period_ns
-    return {str(kind): {str(name): float(value) for name, value in row.items()} for kind, row in sums.iterrows()}
 
 
 def _notes(trace: Trace) -> list[str]:

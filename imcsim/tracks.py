@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imcsim.engine.contract import Ints
+
+Floats = NDArray[np.float64]
 
 SEVERAL = 0  # the name of a slice that stands for several things
 UNITS_SHOWN = 256  # tracks of one resource; where it has more units, they share tracks
@@ -42,6 +45,10 @@ class Slices:
         order = np.lexsort((self.start_ps, self.track))
         return Slices(*(getattr(self, name)[order] for name in Slices.__dataclass_fields__))
 
+    def only(self, chosen: NDArray[np.bool_]) -> Slices:
+        """Those of the slices."""
+        return Slices(*(getattr(self, name)[chosen] for name in Slices.__dataclass_fields__))
+
     def merged(self, gap_ps: int, mixed: bool = False) -> Slices:
         """Neighbours on a track with the same name (or any, where ``mixed``) and at most ``gap_ps`` apart become one.
 
@@ -61,7 +68,7 @@ class Slices:
             np.add.reduceat(ordered.held_ps, heads),
         )
 
-    def _begins(self, gap_ps: int, mixed: bool) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    def _begins(self, gap_ps: int, mixed: bool) -> NDArray[np.bool_]:
         """Which slices of an ordered set begin a merged one."""
         width = int(self.end_ps.max()) + 1
         covered = np.maximum.accumulate(self.end_ps + self.track * width) - self.track * width  # of the track so far
@@ -90,13 +97,13 @@ def units_of(start_ps: Ints, end_ps: Ints, capacity: int) -> Ints:
 
 @dataclass
 class Canvas:
-    """Collects slices and keeps them at most ``budget`` in number by drawing less detail, the same for all tracks."""
+    """Collects slices and keeps them at most ``budget`` in number by drawing less detail on the crowded tracks."""
 
     budget: int
     period_ps: int
     tracks: dict[tuple[str, str], int] = field(default_factory=dict)  # (process, track) -> number
     names: dict[str, int] = field(default_factory=lambda: {"several": SEVERAL})
-    gap_ps: int = 0
+    gap_ps: int = 0  # the widest that was drawn over
     mixed: bool = False
     _parts: list[Slices] = field(default_factory=list)
     _size: int = 0
@@ -111,7 +118,7 @@ class Canvas:
 
     def add(self, slices: Slices) -> None:
         """Draw slices; those of one track belong into one call, or lie apart."""
-        self._keep(slices.merged(self.gap_ps, self.mixed))
+        self._keep(slices.merged(0))
         if self._size > 2 * self.budget:
             self._coarsen()
 
@@ -126,20 +133,61 @@ class Canvas:
         if not self.gap_ps:
             return ""
         who = "slices that lie" if self.mixed else "vectors of one operation that lie"
-        return f"{who} at most {self.gap_ps / 1000:g} ns apart on a track become one slice"
+        return f"on crowded tracks, {who} at most {self.gap_ps / 1000:g} ns apart become one slice"
 
     def _keep(self, slices: Slices) -> None:
         self._parts.append(slices)
         self._size += len(slices)
 
     def _coarsen(self) -> None:
-        """Merge over ever wider gaps until the budget holds, of one operation first, then whatever lies there."""
+        """Merge crowded tracks over ever wider gaps until the budget holds: of one operation first, then anything."""
+        gap_ps, mixed = self.period_ps, False
         while self._size > self.budget:
             slices = Slices.joined(self._parts)
-            if self.mixed and self.gap_ps > int(slices.end_ps.max()):
-                raise ValueError(f"{self.budget} slices are too few for {len(self.tracks)} tracks")
-            if not self.mixed and self.gap_ps > int(slices.end_ps.max()):
-                self.gap_ps, self.mixed = 0, True
-            self.gap_ps = max(self.period_ps, 4 * self.gap_ps)
+            crowded = _crowded(slices.track, self.budget)
+            coarse = slices.only(crowded).merged(gap_ps, mixed)
             self._parts, self._size = [], 0
-            self._keep(slices.merged(self.gap_ps, self.mixed))
+            self._keep(slices.only(~crowded))
+            self._keep(coarse)
+            self.gap_ps, self.mixed = max(self.gap_ps, gap_ps), self.mixed or mixed
+            if gap_ps <= int(slices.end_ps.max()):
+                gap_ps *= 2
+            elif not mixed:
+                gap_ps, mixed = self.period_ps, True
+            elif self._size > self.budget:
+                raise ValueError(f"{self.budget} slices are too few for {len(self.tracks)} tracks")
+
+
+def _crowded(track: Ints, budget: int) -> NDArray[np.bool_]:
+    """Which slices lie on tracks with more than the level at which all tracks together would fit the budget."""
+    per_track = np.bincount(track)
+    counts = np.sort(per_track[per_track > 0])
+    later = np.arange(len(counts))[::-1]
+    fits = np.cumsum(counts) + counts * later <= budget
+    level = counts[fits].max(initial=0)
+    return np.asarray(per_track[track] > level)
+
+
+def done_frac(start_ps: Ints, end_ps: Ints, times_ps: Ints) -> Floats:
+    """The part of all intervals that lies before each of the times (ascending): 0 before the first, 1 at the last."""
+    done = _area(np.sort(start_ps), times_ps) - _area(np.sort(end_ps), times_ps)
+    done = np.maximum.accumulate(np.clip(done, 0.0, None))
+    done[0] = 0.0
+    done[-1] = max(float((end_ps - start_ps).sum()), done[-1])
+    return np.asarray(done / done[-1])
+
+
+def _area(sorted_ps: Ints, times_ps: Ints) -> Floats:
+    """Sum over the points x of max(0, t - x), for each time t; counted from the first time, to stay exact."""
+    origin = int(times_ps[0])
+    sums = np.concatenate([[0.0], np.cumsum((sorted_ps - origin).astype(np.float64))])
+    n = np.searchsorted(sorted_ps, times_ps)
+    return np.asarray(n * (times_ps - origin).astype(np.float64) - sums[n])
+
+
+def thinned(when: Ints, level: Floats, samples: int) -> tuple[Ints, Floats]:
+    """At most ``samples`` steps of a level over time: the highest of each stretch."""
+    if len(when) <= samples:
+        return when, level
+    heads = np.unique(np.linspace(0, len(when) - 1, samples).astype(np.int64))
+    return when[heads], np.maximum.reduceat(level, heads)

@@ -248,4 +248,12 @@ def test_a_canvas_merges_until_its_budget_holds() -> None:
     drawn = canvas.finish()
     assert len(drawn) == 1
     assert drawn.count.tolist() == [100]
-    assert canvas.detail == "vectors of one operation that lie at most 0.16 ns apart on a track become one slice"
+    assert canvas.detail == "on crowded tracks, vectors of one operation that lie at most 0.16 ns apart become one slice"
+
+
+def test_only_crowded_tracks_lose_detail() -> None:
+    canvas = Canvas(budget=20, period_ps=10)
+    sparse, dense = (np.arange(0, 10_000, step, dtype=np.int64) for step in (1000, 20))
+    canvas.add(Slices.of(canvas.track("a", "sparse"), canvas.name("x"), sparse, sparse + 1))
+    canvas.add(Slices.of(canvas.track("a", "dense"), canvas.name("x"), dense, dense + 1))
+    assert np.bincount(canvas.finish().track).tolist() == [10, 1]
