@@ -54,18 +54,21 @@ class Slices:
 
         What overlaps becomes one in any case.
         """
+        return self.ordered()._merged(gap_ps, mixed)
+
+    def _merged(self, gap_ps: int, mixed: bool) -> Slices:
+        """The same of an ordered set."""
         if not len(self):
             return self
-        ordered = self.ordered()
-        heads = np.flatnonzero(ordered._begins(gap_ps, mixed))
-        low, high = (np.minimum.reduceat(ordered.name, heads), np.maximum.reduceat(ordered.name, heads))
+        heads = np.flatnonzero(self._begins(gap_ps, mixed))
+        low, high = (np.minimum.reduceat(self.name, heads), np.maximum.reduceat(self.name, heads))
         return Slices(
-            ordered.track[heads],
+            self.track[heads],
             np.where(low == high, low, SEVERAL),
-            ordered.start_ps[heads],
-            np.maximum.reduceat(ordered.end_ps, heads),
-            np.add.reduceat(ordered.count, heads),
-            np.add.reduceat(ordered.held_ps, heads),
+            self.start_ps[heads],
+            np.maximum.reduceat(self.end_ps, heads),
+            np.add.reduceat(self.count, heads),
+            np.add.reduceat(self.held_ps, heads),
         )
 
     def _begins(self, gap_ps: int, mixed: bool) -> NDArray[np.bool_]:
@@ -141,21 +144,21 @@ class Canvas:
 
     def _coarsen(self) -> None:
         """Merge crowded tracks over ever wider gaps until the budget holds: of one operation first, then anything."""
-        gap_ps, mixed = self.period_ps, False
-        while self._size > self.budget:
-            slices = Slices.joined(self._parts)
-            crowded = _crowded(slices.track, self.budget)
-            coarse = slices.only(crowded).merged(gap_ps, mixed)
-            self._parts, self._size = [], 0
-            self._keep(slices.only(~crowded))
-            self._keep(coarse)
-            self.gap_ps, self.mixed = max(self.gap_ps, gap_ps), self.mixed or mixed
-            if gap_ps <= int(slices.end_ps.max()):
-                gap_ps *= 2
-            elif not mixed:
-                gap_ps, mixed = self.period_ps, True
-            elif self._size > self.budget:
+        if self._size <= self.budget:
+            return
+        crowd, calm = Slices.joined(self._parts).ordered(), Slices.joined([])
+        last_ps, gap_ps, mixed = int(crowd.end_ps.max()), self.period_ps, False
+        while len(crowd) + len(calm) > self.budget:
+            if gap_ps > 4 * last_ps and mixed:
                 raise ValueError(f"{self.budget} slices are too few for {len(self.tracks)} tracks")
+            if gap_ps > 4 * last_ps:
+                gap_ps, mixed = self.period_ps, True
+            crowded = _crowded(crowd.track, self.budget - len(calm))
+            calm = Slices.joined([calm, crowd.only(~crowded)])
+            crowd = crowd.only(crowded)._merged(gap_ps, mixed)
+            self.gap_ps, self.mixed = max(self.gap_ps, gap_ps), self.mixed or mixed
+            gap_ps *= 4
+        self._parts, self._size = [calm, crowd], len(calm) + len(crowd)
 
 
 def _crowded(track: Ints, budget: int) -> NDArray[np.bool_]:

@@ -111,7 +111,7 @@ def test_survey_fit(enob_bits: float, rate_hz: float, node_nm: float, energy_pj:
         sharing=sharing,
         enob_bits=float(enob_bits),
         node_nm=float(node_nm),
-    )  # noqa: E501
+    )
     assert adc.energy_pj == pytest.approx(energy_pj, rel=6e-3)
     assert adc.area_um2 == pytest.approx(area_um2, rel=1e-3)
     part = adc.part()

@@ -121,7 +121,7 @@ def test_busiest_layers_get_the_free_crossbars() -> None:
     plan = plan_for(Request(workload, load_hardware("rram-256", {"chip.n_tiles": 8}), "static"))
     copies = {op.layer.name: op.region.copies for op in plan.operations() if isinstance(op, Mvm)}
     assert sum(n * 2 for n in copies.values()) <= 64
-    assert max(copies.values()) - min(copies.values()) <= 1
+    assert max(-(-36 // n) for n in copies.values()) == 4  # 3 would take 36 copies, 32 fit
 
 
 @pytest.mark.parametrize(

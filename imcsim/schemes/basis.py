@@ -24,7 +24,8 @@ class BasisScheme(Scheme):
     ``route``: 'exclusive', a basis column is connected to one output line at a time, so that kernels which share a
     column wait for one another; 'broadcast', every column is converted once and read by all kernels. ``sum``: 'analog',
     the currents of the selected columns are summed before the ADC, bit plane by bit plane of the coefficients;
-    'digital', after it. ``lines``: output lines of exclusive routing. ``coefficients``: where they are kept; 'auto' takes the
+    'digital', after it. ``lines``: output lines of exclusive routing. ``coefficients``: where they are kept;
+    'auto' takes the
     buffers where all of them fit, else DRAM. ``layers``: one after another ('serial') or as a pipeline ('stream').
     L, M, q and G are short for length, vectors, nonzeros and lines.
     """
