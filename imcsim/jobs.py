@@ -238,7 +238,7 @@ class _Build:
         held = {i: value for i, value in self.held.items() if i in read and value.bytes_per_vector}
         crowd = Counter(value.lane.key for value in held.values())
         least = least_capacities(self.ops)
-        short = set()
+        short: set[str] = set()
         for i, value in held.items():
             share = buffer.capacity_bytes * value.lane.count * value.lane.tiles / crowd[value.lane.key]
             room = int(share / value.bytes_per_vector)
