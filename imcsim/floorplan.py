@@ -11,28 +11,48 @@ from imcsim.plan import Region
 
 @dataclass(frozen=True)
 class Lanes:
-    """Tile services (bus, digital unit) of a region: ``count`` vectors are served at once, each by ``tiles`` tiles.
+    """Tile services (bus, buffer, digital unit) of a region: ``count`` vectors at once, each with ``tiles`` tiles."""
 
-    A region smaller than a tile shares its home tile with other regions; one of whole tiles has them to itself.
-    """
-
-    home: int  # the tile at the region's middle crossbar
+    home: int  # the tile in the middle of the region
     count: int
     tiles: int
     key: str  # equal keys share the same lanes
 
+    @property
+    def single(self) -> bool:
+        """Whether all of it is one tile, so that nothing has to travel within it."""
+        return self.count * self.tiles == 1
+
 
 def lanes(region: Region, hardware: Hardware) -> Lanes:
     """The lanes of a region: one for each copy, as far as its tiles go."""
-    per_tile = hardware.tile.n_crossbars
-    home = min((region.first + region.total // 2) // per_tile, hardware.chip.n_tiles - 1)
-    if region.total < per_tile:
-        home = min(region.first // per_tile, hardware.chip.n_tiles - 1)
+    share = own_groups(region, hardware.tile.n_crossbars)
+    home = share.first + share.whole // 2
+    if share.whole <= 1:
         return Lanes(home, 1, 1, str(home))
-    count = max(1, min(region.copies, region.total // per_tile))
-    last = region.first + region.total - 1
-    key = f"{region.first // per_tile}-{last // per_tile}/{count}"
-    return Lanes(home, count, max(1, -(-region.crossbars // per_tile)), key)
+    key = f"{share.first}-{share.first + share.whole - 1}/{share.served_at_once}"
+    return Lanes(home, share.served_at_once, share.whole // share.served_at_once, key)
+
+
+@dataclass(frozen=True)
+class Share:
+    """Groups of crossbars (tiles, or pools of ADCs) of a region: ``whole`` lie in it entirely, from ``first`` on.
+
+    Where none does, ``first`` is the group in its middle, which it shares with other regions. So no group serves two
+    regions as if each had it alone.
+    """
+
+    first: int
+    whole: int
+    served_at_once: int  # copies among which the groups are divided
+
+
+def own_groups(region: Region, size: int) -> Share:
+    """The groups of ``size`` crossbars that a region has to itself, or the one that it shares."""
+    first, stop = -(-region.first // size), (region.first + region.total) // size
+    if stop <= first:
+        return Share((region.first + (region.total - 1) // 2) // size, 0, 1)
+    return Share(first, stop - first, min(region.copies, stop - first))
 
 
 def route(start: int, stop: int, mesh: Mesh) -> tuple[tuple[int, int], ...]:

@@ -13,11 +13,11 @@ from imcsim.engine.capacity import least_capacities
 from imcsim.engine.contract import UNLIMITED, Edge, Job, JobOp, Resource, Stage
 from imcsim.floorplan import Lanes, lanes, route
 from imcsim.hardware import Mesh, SramBuffer
-from imcsim.plan import BasisMvm, Compute, Load, Operation, Phase, Plan, Program
+from imcsim.plan import BasisMvm, Compute, Load, Mvm, Operation, Phase, Plan, Program
 from imcsim.private_links import without_private_links
-from imcsim.spills import delivered, output_bytes, partial_name, partial_sums_bytes, spills_between_phases
+from imcsim.spills import delivered, partial_name, spills_between_phases, written_bytes
 from imcsim.steps import FREE, Step, dram_step, link_steps, n_bytes
-from imcsim.timing import Actions, Context, Recipe, recipe, weight_fetch
+from imcsim.timing import Actions, Context, Recipe, read_back_bytes, recipe, weight_fetch
 from imcsim.workload import GlobalPool, Layer
 
 Ints = NDArray[np.int64]
@@ -90,7 +90,7 @@ class _Build:
     ops: list[JobOp] = field(default_factory=list)
     values: dict[str, Value] = field(default_factory=dict)  # outputs of this job's operations, by layer
     held: dict[int, Value] = field(default_factory=dict)  # what lies in buffers, by the operation that puts it there
-    arrivals: dict[tuple[str, str], Value] = field(default_factory=dict)  # outputs that were moved, by layer and lane
+    arrivals: dict[tuple[str, str, bool], Value] = field(default_factory=dict)  # outputs that were moved, and where to
     overfull: set[str] = field(default_factory=set)  # layers whose outputs need more room than there is
     loads: dict[str, int] = field(default_factory=dict)  # loads that come once per image, by layer
 
@@ -119,10 +119,10 @@ class _Build:
         edges = [edge for i in range(len(layer.inputs)) for edge in self._edges(operation, i, lane)]
         edges += self._load_edges(operation, made.n_vectors)
         names = delivered(operation)
-        if partial_name(layer) in self.homes and partial_name(layer) in self.spilled:
-            made = _with_dram(made, partial_sums_bytes(operation, self.context), self.context, before=True)
+        if isinstance(operation, Mvm) and partial_name(layer) in self.spilled:
+            made = _with_dram(made, read_back_bytes(operation, hw) * layer.positions, self.context, before=True)
         if self.spilled.intersection(names):
-            made = _with_dram(made, output_bytes(operation, self.context), self.context, before=False)
+            made = _with_dram(made, written_bytes(operation, self.context), self.context, before=False)
         needed = _needed(operation, made.n_vectors)
         size = n_bytes(layer, layer.elements) / made.n_vectors
         value = Value(names[-1], needed, lane, size, self._append(operation.name, layer.name, made, tuple(edges)))
@@ -152,7 +152,7 @@ class _Build:
         """The edge for one input of a layer; none where it is there already and costs nothing to fetch."""
         layer, workload = operation.layer, self.context.workload
         inputs = [workload.by_name[name] for name in layer.inputs]
-        value = self._arrival(inputs[index], lane)
+        value = self._arrival(inputs[index], lane, spread=isinstance(operation, Mvm | BasisMvm) and not lane.single)
         if value is None:
             return []
         reached = reach(layer, inputs, index)
@@ -169,15 +169,19 @@ class _Build:
         frees[-1] = 1
         return [Edge(self.loads[operation.layer.name], np.ones(n_vectors, np.int64), frees)]
 
-    def _arrival(self, source: Layer, lane: Lanes) -> Value | None:
-        """A layer's output as it arrives at a lane: as it is, or through a move that is made once per destination."""
+    def _arrival(self, source: Layer, lane: Lanes, spread: bool) -> Value | None:
+        """A layer's output as it arrives at a lane: as it is, or through a move that is made once per destination.
+
+        ``spread``: it is needed on other tiles of the lane than the one that made it.
+        """
         value = self.values.get(source.name)
         home = value.lane if value else self.homes[source.name]
-        if (source.name, lane.key) in self.arrivals:
-            return self.arrivals[source.name, lane.key]
+        key = (source.name, lane.key, spread and home.key == lane.key)
+        if key in self.arrivals:
+            return self.arrivals[key]
         size = value.bytes_per_vector if value else n_bytes(source, source.channels)
-        steps, actions = self._way(source.name, size, home, lane, apart=value is None)
-        if not steps:
+        steps, actions = self._way(source.name, size, home, lane, apart=value is None or spread)
+        if not actions:
             return value
         count = int(value.needed[-1]) if value else source.positions
         once = np.arange(1, count + 1, dtype=np.int64)
@@ -187,14 +191,14 @@ class _Build:
         moved = Value(
             source.name, needed, lane, size, self._append(f"{source.name} > {lane.key}", source.name, made, edges)
         )
-        self.arrivals[source.name, lane.key] = moved
+        self.arrivals[key] = moved
         self.held[moved.index] = moved
         return moved
 
     def _way(self, name: str, size: float, home: Lanes, lane: Lanes, apart: bool) -> tuple[tuple[Step, ...], Actions]:
         """Steps and actions that bring one vector from its home to a lane, out of DRAM where it was spilled.
 
-        ``apart``: the vector waited between two phases, so it is read from a buffer even on the same lane.
+        ``apart``: it has to travel even on the same lane, between its tiles or because it waited between two phases.
         """
         hw = self.context.hardware
         steps: tuple[Step, ...] = ()
@@ -206,7 +210,7 @@ class _Build:
             links = route(home.home, lane.home, hw.chip.noc)
             steps += link_steps(size, links, home.home, min(home.count * home.tiles, lane.count * lane.tiles), hw)
             actions["router", "byte_hop"] += size * max(1, len(links))
-        if steps:
+        if actions:
             actions["buffer", "read_byte"] += size
             actions["buffer", "write_byte"] += size
         return steps, actions
@@ -266,6 +270,8 @@ def _per_segment(needs: Ints, frees: Ints, count: int) -> tuple[Ints, Ints]:
 
 def _with_dram(made: Recipe, size: float, context: Context, before: bool) -> Recipe:
     """A recipe that also reads (before) or writes (after) ``size`` bytes of one image in DRAM."""
+    if not size:
+        return made
     step = dram_step(size / made.n_vectors, context.hardware)
     actions = dict(made.actions)
     actions["dram", "byte"] = actions.get(("dram", "byte"), 0.0) + size

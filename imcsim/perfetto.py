@@ -76,7 +76,7 @@ def write_trace(trace: Trace, costs: CostTable, path: Path, cap: int = CAP) -> N
 
 def trace_events(trace: Trace, costs: CostTable, cap: int = CAP) -> tuple[list[Event], list[str]]:
     """The events in ascending time, at most ``cap`` of them, and notes on what was left out."""
-    canvas = Canvas(cap, trace.hardware.period_ps)
+    canvas = Canvas(cap)
     phases = [_Phase(*each) for each in zip(trace.jobs, trace.results, trace.offsets_ps, strict=True)]
     notes = _notes(trace)
     samples = min(SAMPLES, cap // 20)

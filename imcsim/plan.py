@@ -110,7 +110,8 @@ class Mvm:
     grid: TileGrid
     region: Region
     absorbed: tuple[Layer, ...] = ()  # element-wise layers done in the same digital stage
-    partial: bool = False  # an earlier pass: its partial sums wait in the buffer for the next one
+    partial: bool = False  # an earlier pass: its results wait in the buffer for the next one
+    resumed: bool = False  # a later pass that adds to the partial sums of those before
 
 
 @dataclass(frozen=True)
@@ -136,11 +137,13 @@ class Basis:
 class Segments:
     """How a layer is cut for the basis: ``count`` segments per position, ``kernels`` combined in each.
 
-    ``slots``: time slots chi of each segment under exclusive routing; empty where columns are broadcast.
+    ``rows``: inputs of the longest segment. ``slots``: time slots chi of each segment under exclusive routing; empty
+    where columns are broadcast.
     """
 
     count: int
     kernels: int
+    rows: int
     slots: tuple[int, ...] = ()
     selected: float = 0.0  # basis columns that the masks of one segment switch on, added up
 

@@ -118,5 +118,5 @@ def simulate(plan: Plan, request: Request, progress: Progress = silent) -> Trace
     setup_results = tuple(engines.run(job, 1, request.engine) for job in setup)
     return Trace(
         request.workload, request.hardware, plan, request.batch, compiled.jobs, tuple(results), compiled.spilled,
-        setup, setup_results,
+        setup, setup_results, compiled.overfull,
     )  # fmt: skip

@@ -5,8 +5,8 @@ from __future__ import annotations
 from imcsim.hardware import SramBuffer
 from imcsim.plan import Compute, Mvm, Plan, Source
 from imcsim.steps import n_bytes, partial_bytes
-from imcsim.timing import Context
-from imcsim.workload import Conv, Layer, Linear
+from imcsim.timing import Context, left_bytes
+from imcsim.workload import Layer
 
 
 def spills_between_phases(plan: Plan, context: Context, n_images: int) -> set[str]:
@@ -38,7 +38,7 @@ def _lifetimes(plan: Plan, context: Context) -> tuple[dict[str, int], dict[str, 
             reads = [*operation.layer.inputs, partial_name(operation.layer)]
             last.update({name: number for name in reads if name in made})
             name = delivered(operation)[-1]
-            made[name], size[name] = number, size.get(name, 0.0) + output_bytes(operation, context)
+            made[name], size[name] = number, _live_bytes(operation, context)
             last.setdefault(name, number)
     return made, last, size
 
@@ -57,14 +57,16 @@ def partial_name(layer: Layer) -> str:
     return f"{layer.name} (partial sums)"
 
 
-def output_bytes(operation: Compute, context: Context) -> float:
-    """Bytes of one image's output, or of the partial sums that a pass leaves."""
-    if isinstance(operation, Mvm) and operation.partial:
-        return partial_sums_bytes(operation, context)
+def written_bytes(operation: Compute, context: Context) -> float:
+    """Bytes of one image that an operation leaves behind."""
+    if isinstance(operation, Mvm):
+        return left_bytes(operation, context.hardware) * operation.layer.positions
     return n_bytes(operation.layer, operation.layer.elements)
 
 
-def partial_sums_bytes(operation: Compute, context: Context) -> float:
-    """Bytes of the partial sums of one image: one sum for each output, wide enough not to overflow."""
+def _live_bytes(operation: Compute, context: Context) -> float:
+    """Bytes of one image that wait after an operation: its output, or the partial sums between two passes."""
     layer = operation.layer
-    return layer.elements * partial_bytes(layer, context.hardware) if isinstance(layer, Conv | Linear) else 0.0
+    if isinstance(operation, Mvm) and operation.partial and operation.grid.row_tiles > 1:
+        return layer.elements * partial_bytes(operation.layer, context.hardware)
+    return n_bytes(layer, layer.elements)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from imcsim import units
 from imcsim.engine.contract import Ints
 
 Floats = NDArray[np.float64]
@@ -71,6 +72,11 @@ class Slices:
             np.add.reduceat(self.held_ps, heads),
         )
 
+    def gaps_ps(self, mixed: bool) -> Ints:
+        """Distances of an ordered set's neighbours on a track, those of the same name, or any where ``mixed``."""
+        near = (self.track[1:] == self.track[:-1]) & ((self.name[1:] == self.name[:-1]) | mixed)
+        return np.asarray((self.start_ps[1:] - self.end_ps[:-1])[near])
+
     def _begins(self, gap_ps: int, mixed: bool) -> NDArray[np.bool_]:
         """Which slices of an ordered set begin a merged one."""
         width = int(self.end_ps.max()) + 1
@@ -103,7 +109,6 @@ class Canvas:
     """Collects slices and keeps them at most ``budget`` in number by drawing less detail on the crowded tracks."""
 
     budget: int
-    period_ps: int
     tracks: dict[tuple[str, str], int] = field(default_factory=dict)  # (process, track) -> number
     names: dict[str, int] = field(default_factory=lambda: {"several": SEVERAL})
     gap_ps: int = 0  # the widest that was drawn over
@@ -133,10 +138,11 @@ class Canvas:
     @property
     def detail(self) -> str:
         """What was drawn as one, in words; empty where every interval stands for itself."""
-        if not self.gap_ps:
+        if not (self.gap_ps or self.mixed):
             return ""
+        gap = units.si(self.gap_ps / units.PS_PER_NS / units.NS_PER_S, "s", 3)
         who = "slices that lie" if self.mixed else "vectors of one operation that lie"
-        return f"on crowded tracks, {who} at most {self.gap_ps / 1000:g} ns apart become one slice"
+        return f"on crowded tracks, {who} at most {gap} apart become one slice"
 
     def _keep(self, slices: Slices) -> None:
         self._parts.append(slices)
@@ -146,18 +152,20 @@ class Canvas:
         """Merge crowded tracks over ever wider gaps until the budget holds: of one operation first, then anything."""
         if self._size <= self.budget:
             return
-        crowd, calm = Slices.joined(self._parts).ordered(), Slices.joined([])
-        last_ps, gap_ps, mixed = int(crowd.end_ps.max()), self.period_ps, False
-        while len(crowd) + len(calm) > self.budget:
-            if gap_ps > 4 * last_ps and mixed:
-                raise ValueError(f"{self.budget} slices are too few for {len(self.tracks)} tracks")
-            if gap_ps > 4 * last_ps:
-                gap_ps, mixed = self.period_ps, True
+        crowd, calm, mixed = Slices.joined(self._parts).ordered(), Slices.joined([]), False
+        while (excess := len(crowd) + len(calm) - self.budget) > 0:
             crowded = _crowded(crowd.track, self.budget - len(calm))
-            calm = Slices.joined([calm, crowd.only(~crowded)])
-            crowd = crowd.only(crowded)._merged(gap_ps, mixed)
-            self.gap_ps, self.mixed = max(self.gap_ps, gap_ps), self.mixed or mixed
-            gap_ps *= 4
+            calm, crowd = Slices.joined([calm, crowd.only(~crowded)]), crowd.only(crowded)
+            gaps_ps = crowd.gaps_ps(mixed)
+            if len(gaps_ps):
+                step = excess if 20 * excess < self.budget else excess // 2  # by halves, while tracks become calm
+                gap_ps = int(np.partition(gaps_ps, min(step, len(gaps_ps)) - 1)[min(step, len(gaps_ps)) - 1])
+                crowd = crowd._merged(gap_ps, mixed)
+                self.gap_ps, self.mixed = max(self.gap_ps, gap_ps), self.mixed or mixed
+            elif mixed:
+                raise ValueError(f"{self.budget} slices are too few for {len(self.tracks)} tracks")
+            else:
+                mixed = True
         self._parts, self._size = [calm, crowd], len(calm) + len(crowd)
 
 

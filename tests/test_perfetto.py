@@ -242,17 +242,17 @@ def test_merging_keeps_vectors_and_leaves_no_overlap(rows: list[tuple[int, ...]]
 
 
 def test_a_canvas_merges_until_its_budget_holds() -> None:
-    canvas = Canvas(budget=5, period_ps=10)
+    canvas = Canvas(budget=5)
     start = np.arange(0, 10_000, 100, dtype=np.int64)
     canvas.add(Slices.of(canvas.track("a", "b"), canvas.name("x"), start, start + 1))
     drawn = canvas.finish()
     assert len(drawn) == 1
     assert drawn.count.tolist() == [100]
-    assert canvas.detail.endswith("vectors of one operation that lie at most 0.16 ns apart become one slice")
+    assert canvas.detail.endswith("vectors of one operation that lie at most 99 ps apart become one slice")
 
 
 def test_only_crowded_tracks_lose_detail() -> None:
-    canvas = Canvas(budget=20, period_ps=10)
+    canvas = Canvas(budget=20)
     sparse, dense = (np.arange(0, 10_000, step, dtype=np.int64) for step in (1000, 20))
     canvas.add(Slices.of(canvas.track("a", "sparse"), canvas.name("x"), sparse, sparse + 1))
     canvas.add(Slices.of(canvas.track("a", "dense"), canvas.name("x"), dense, dense + 1))

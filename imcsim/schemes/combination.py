@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imcsim.errors import ImcsimError
@@ -37,7 +38,7 @@ class Combination:
         self.region = Region(first, self.crossbars_per_copy, crossbars // self.crossbars_per_copy)
         self.slots: dict[str, Slots] = {}
         if scheme.route == "exclusive":
-            self.slots = {b.layer.name: schedule(b.layer, self.basis, *self.cut(b), seed) for b in parts}
+            self.slots = {b.layer.name: schedule(b.layer, self.basis, self.cut(b), seed) for b in parts}
 
     def _check(self, crossbars: int) -> None:
         where, basis = f"scheme '{self.scheme.name}', option", self.basis
@@ -75,43 +76,43 @@ class Combination:
         """m_B = ceil(M c_b / C)."""
         return -(-self.basis.vectors * self.columns_per_vector // self.hardware.crossbar.columns)
 
-    def cut(self, block: Block) -> tuple[int, int]:
-        """Segments per position and kernels in each; small groups share a segment, as many as its length takes."""
+    def cut(self, block: Block) -> Segments:
+        """How a layer is cut; small groups share a segment, as many as its length takes."""
         layer, length = block.layer, self.basis.length
         together = min(layer.groups, max(1, length // layer.rows)) if layer.groups > 1 else 1
         segments = -(-layer.rows * together // length) * -(-layer.groups // together)
-        return segments, layer.channels // layer.groups * together
+        return Segments(segments, layer.channels // layer.groups * together, min(layer.rows * together, length))
 
     def operations(self, block: Block) -> tuple[Operation, ...]:
         """The operations of a block that is combined from the basis."""
-        count, kernels = self.cut(block)
-        slots = self.slots.get(block.layer.name)
-        segments = Segments(count, kernels, slots.needed, slots.selected) if slots else Segments(count, kernels)
+        segments, slots = self.cut(block), self.slots.get(block.layer.name)
+        if slots:
+            segments = replace(segments, slots=slots.needed, selected=slots.selected)
         core = BasisMvm(block.layer.name, block.layer, self.region, self.basis, segments, block.absorbed)
         return surround(block, [core], self.region)
 
     def cycles(self, block: Block, copies: int, batch: int) -> float:
         """Closed-form cycles of a batch: the longer of the analog and the digital part, ceil(Bt P S / D) T_in tau."""
         hw, layer = self.hardware, block.layer
-        count, kernels = self.cut(block)
-        vectors = -(-batch * layer.positions * count // copies)
-        digits = -(-layer.input_quant.bits // hw.crossbar.dac_bits)
+        segments = self.cut(block)
+        vectors = -(-batch * layer.positions * segments.count // copies)
+        phases = hw.input_phases(layer.input_quant.bits, segments.rows)
         columns = (
-            kernels * self.basis.coeff_bits if self.basis.sum == "analog" else self.basis.vectors
+            segments.kernels * self.basis.coeff_bits if self.basis.sum == "analog" else self.basis.vectors
         ) * self.columns_per_vector
         tau: float = hw.phase_cycles(-(-columns // self.crossbars_per_copy))
         slots = self.slots.get(layer.name)
         if slots and self.basis.sum == "analog":
-            tau = max(tau, sum(slots.needed) / count * hw.cycles(hw.crossbar.evaluate_ns))
+            tau = max(tau, sum(slots.needed) / segments.count * hw.cycles(hw.crossbar.evaluate_ns))
         unit = hw.tile.digital
         lanes = unit.mac_lanes if isinstance(unit, VectorUnit) and self.basis.sum == "digital" else 0
-        combine = -(-kernels * self.basis.nonzeros // lanes) if lanes else 0
-        return vectors * max(digits * tau, combine)
+        combine = -(-segments.kernels * self.basis.nonzeros // lanes) if lanes else 0
+        return vectors * max(phases * tau, combine)
 
     def coefficient_bytes(self, block: Block) -> int:
         """Stored coefficients of a layer: S N q of them, each with sign and index."""
-        count, kernels = self.cut(block)
-        return -(-count * kernels * self.basis.nonzeros * self.basis.coefficient_bits // 8)
+        segments = self.cut(block)
+        return -(-segments.count * segments.kernels * self.basis.nonzeros * self.basis.coefficient_bits // 8)
 
     def loads(self, per_image: bool) -> tuple[Load, ...]:
         """Coefficients that come from DRAM, layer by layer; none where the buffers keep them."""

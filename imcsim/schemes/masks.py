@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imcsim import streams
-from imcsim.plan import Basis
+from imcsim.plan import Basis, Segments
 from imcsim.workload import WeightedLayer
 
 
@@ -21,7 +21,7 @@ class Slots:
     selected: float
 
 
-def schedule(layer: WeightedLayer, basis: Basis, segments: int, kernels: int, seed: int) -> Slots:
+def schedule(layer: WeightedLayer, basis: Basis, cut: Segments, seed: int) -> Slots:
     """First-fit slots for random coefficients with ``basis.nonzeros`` non-zeros of uniform magnitude.
 
     With analog sums each bit plane of each kernel is one mask; with digital sums the support is.
@@ -30,14 +30,14 @@ def schedule(layer: WeightedLayer, basis: Basis, segments: int, kernels: int, se
 
     random = streams.rng(seed, "coefficients", layer.name)
     needed, bound, selected = [], [], 0
-    for _ in range(segments):
-        planes = _bit_planes(basis, kernels, random)
+    for _ in range(cut.count):
+        planes = _bit_planes(basis, cut.kernels, random)
         load = planes.sum(axis=0)
         busy = int(planes.any(axis=1).sum())
         needed.append(max(1, int(first_fit(pack(planes), basis.lines))))
         bound.append(max(1, int(load.max()), -(-busy // basis.lines)))
         selected += int(load.sum())
-    return Slots(tuple(needed), tuple(bound), selected / segments)
+    return Slots(tuple(needed), tuple(bound), selected / cut.count)
 
 
 def _bit_planes(basis: Basis, kernels: int, random: np.random.Generator) -> NDArray[np.bool_]:

@@ -1,0 +1,93 @@
+"""A layer as combinations of a basis: broadcast a segment's rows to a copy, convert its columns, combine."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from imcsim.floorplan import Lanes, lanes
+from imcsim.hardware import Hardware
+from imcsim.plan import BasisMvm
+from imcsim.steps import Step, Time, bus_step, digital_step, n_bytes, partial_bytes
+from imcsim.timing._base import Actions, Context, Recipe, recipe, times
+from imcsim.timing.arrays import array_steps
+from imcsim.timing.counting import absorbed_operations
+
+
+@recipe.register
+def _(operation: BasisMvm, context: Context) -> Recipe:
+    """One vector is one segment of one output position."""
+    hw, layer, segments = context.hardware, operation.layer, operation.segments
+    lane = lanes(operation.region, hw)
+    digital = operation.basis.sum == "digital"
+    macs = segments.kernels * operation.basis.nonzeros if digital else 0
+    adds = 0 if digital else segments.kernels * (segments.count - 1) / segments.count
+    work = adds + (layer.channels + absorbed_operations(operation) / layer.positions) / segments.count
+    crossing = max(segments.slots, default=0) if digital else 0  # columns that pass the routing one after another
+    in_bytes = n_bytes(layer, _rows(operation)) * lane.tiles
+    out_bytes = n_bytes(layer, layer.channels / segments.count)
+    stages = (
+        *bus_step(in_bytes / lane.tiles, lane, hw),
+        *_crossbars(operation, lane, hw),
+        *digital_step(work, macs, lane, hw, crossing),
+        *bus_step(out_bytes / lane.tiles, lane, hw),
+    )
+    coefficients = segments.kernels * operation.basis.nonzeros * operation.basis.coefficient_bits / 8
+    per_segment = {
+        **_read_actions(operation, hw),
+        ("buffer", "read_byte"): in_bytes + coefficients,
+        ("buffer", "write_byte"): out_bytes,
+        ("bus", "byte"): in_bytes + out_bytes,
+        ("digital", "op"): work,
+        ("digital", "mac"): macs,
+    }
+    n_vectors = layer.positions * segments.count
+    return Recipe(n_vectors, stages, times(per_segment, n_vectors))
+
+
+def _crossbars(operation: BasisMvm, lane: Lanes, hw: Hardware) -> tuple[Step, ...]:
+    """The copies of the basis; with analog sums the columns that kernels share are connected slot after slot."""
+    layer, segments = operation.layer, operation.segments
+    settle: Time = 0
+    if operation.basis.sum == "analog" and segments.slots:
+        slots = np.array(segments.slots, np.int64) * hw.cycles(hw.crossbar.evaluate_ns)
+        settle = int(slots[0]) if len(set(segments.slots)) == 1 else np.tile(slots, layer.positions)
+    on_each = -(-_columns(operation, hw) // operation.region.crossbars)
+    return array_steps(f"basis {lane.key}", operation.region, [(_phases(operation, hw), on_each)], hw, settle)
+
+
+def _masks(operation: BasisMvm) -> int:
+    """Column sums that are converted for one segment: one of each kernel and bit plane, or each basis vector."""
+    basis = operation.basis
+    return operation.segments.kernels * basis.coeff_bits if basis.sum == "analog" else basis.vectors
+
+
+def _columns(operation: BasisMvm, hw: Hardware) -> int:
+    return _masks(operation) * hw.weight_columns(operation.basis.basis_bits)
+
+
+def _phases(operation: BasisMvm, hw: Hardware) -> int:
+    return hw.input_phases(operation.layer.input_quant.bits, operation.segments.rows)
+
+
+def _rows(operation: BasisMvm) -> float:
+    """Inputs of one segment, on average."""
+    return operation.layer.rows * operation.layer.groups / operation.segments.count
+
+
+def _read_actions(operation: BasisMvm, hw: Hardware) -> Actions:
+    """Actions of one segment on a copy of the basis."""
+    basis, segments, rows = operation.basis, operation.segments, _rows(operation)
+    digits = -(-operation.layer.input_quant.bits // hw.crossbar.dac_bits)
+    analog = basis.sum == "analog"
+    drives = float(np.mean(segments.slots)) if analog and segments.slots else 1.0  # the rows, again in each slot
+    connected = segments.selected if analog else basis.vectors
+    conversions = _phases(operation, hw) * _columns(operation, hw)
+    return {
+        ("input_register", "byte"): n_bytes(operation.layer, rows),
+        ("dac", "drive"): digits * rows * drives,
+        ("array", "read"): digits * rows * hw.weight_columns(basis.basis_bits) * connected,
+        ("sample_hold", "hold"): conversions,
+        ("adc", "convert"): conversions,
+        ("shift_add", "add"): conversions,
+        ("output_register", "byte"): _masks(operation) * partial_bytes(operation.layer, hw),
+    }
