@@ -18,7 +18,7 @@ from imcsim.private_links import without_private_links
 from imcsim.spills import delivered, partial_name, spills_between_phases, written_bytes
 from imcsim.steps import FREE, Step, dram_step, link_steps, n_bytes
 from imcsim.timing import Actions, Context, Recipe, read_back_bytes, recipe, weight_fetch
-from imcsim.workload import GlobalPool, Layer
+from imcsim.workload import GlobalPool, Layer, View
 
 Ints = NDArray[np.int64]
 
@@ -116,13 +116,20 @@ class _Build:
     def _add_compute(self, operation: Compute, made: Recipe) -> None:
         hw, layer = self.context.hardware, operation.layer
         lane = lanes(operation.region, hw)
-        edges = [edge for i in range(len(layer.inputs)) for edge in self._edges(operation, i, lane)]
+        in_dram = {name for name in layer.inputs if self._is_view_in_dram(layer) and name in self.spilled}
+        edges = [
+            edge
+            for i, name in enumerate(layer.inputs)
+            for edge in self._edges(operation, i, lane, fetched=name not in in_dram)
+        ]
         edges += self._load_edges(operation, made.n_vectors)
         names = delivered(operation)
         if isinstance(operation, Mvm) and partial_name(layer) in self.spilled:
             made = _with_dram(made, read_back_bytes(operation, hw) * layer.positions, self.context, before=True)
         if self.spilled.intersection(names):
-            made = _with_dram(made, written_bytes(operation, self.context), self.context, before=False)
+            there = sum(self.context.workload.by_name[name].elements for name in in_dram)
+            written = max(0.0, written_bytes(operation, self.context) - n_bytes(layer, there))
+            made = _with_dram(made, written, self.context, before=False)
         needed = _needed(operation, made.n_vectors)
         size = n_bytes(layer, layer.elements) / made.n_vectors
         value = Value(names[-1], needed, lane, size, self._append(operation.name, layer.name, made, tuple(edges)))
@@ -148,11 +155,17 @@ class _Build:
 
     # -- dependencies ------------------------------------------------------------------------------------------------
 
-    def _edges(self, operation: Compute, index: int, lane: Lanes) -> list[Edge]:
+    def _is_view_in_dram(self, layer: Layer) -> bool:
+        """Whether a layer only renames data in DRAM, so that what is there already stays where it is."""
+        return isinstance(layer, View) and layer.name in self.spilled
+
+    def _edges(self, operation: Compute, index: int, lane: Lanes, fetched: bool) -> list[Edge]:
         """The edge for one input of a layer; none where it is there already and costs nothing to fetch."""
         layer, workload = operation.layer, self.context.workload
         inputs = [workload.by_name[name] for name in layer.inputs]
-        value = self._arrival(inputs[index], lane, spread=isinstance(operation, Mvm | BasisMvm) and not lane.single)
+        spread = isinstance(operation, Mvm | BasisMvm) and not lane.single
+        source = inputs[index]
+        value = self._arrival(source, lane, spread) if fetched else self.values.get(source.name)
         if value is None:
             return []
         reached = reach(layer, inputs, index)

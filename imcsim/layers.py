@@ -292,6 +292,7 @@ Layer = (
 )
 # fmt: on
 WeightedLayer = Conv | Linear
+View = Concat | Reshape | Slice  # data under another name: nothing is computed
 KINDS: dict[str, type[LayerBase]] = {cls.model_fields["kind"].default: cls for cls in get_args(Layer)}
 
 

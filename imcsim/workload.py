@@ -36,6 +36,7 @@ from imcsim.layers import (
     Slice,
     Softmax,
     Unknown,
+    View,
     WeightedLayer,
     Window,
     n_macs,
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TRACE_VERSION", "Activation", "Concat", "Conv", "Elementwise", "GlobalPool", "Input", "Layer", "LayerBase",
     "Linear", "MatMul", "Normalisation", "Pool", "Quantisation", "Reduce", "Reshape", "Slice", "Softmax", "Tensors",
-    "Unknown", "WeightedLayer", "Window", "Workload", "load_tensors", "load_workload", "n_macs",
+    "Unknown", "View", "WeightedLayer", "Window", "Workload", "load_tensors", "load_workload", "n_macs",
     "n_weights", "save_workload",
 ]  # fmt: skip
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 from imcsim.config import Spec
 from imcsim.hardware import Hardware
 from imcsim.plan import Digital, Mvm, Operation, Plan, Region, Source, TileGrid, cut
-from imcsim.workload import Activation, Elementwise, Input, Layer, Normalisation, WeightedLayer, Workload
+from imcsim.workload import Activation, Elementwise, Input, Layer, Normalisation, Unknown, View, WeightedLayer, Workload
 
 
 class Scheme(Spec):
@@ -24,6 +24,14 @@ class Scheme(Spec):
 
 
 @dataclass(frozen=True)
+class Chain:
+    """An input or a digital layer, and the element-wise layers that are done with it."""
+
+    layer: Layer
+    absorbed: tuple[Layer, ...]
+
+
+@dataclass(frozen=True)
 class Block:
     """A weighted layer, the element-wise layers that are done in its digital stage, and what follows it.
 
@@ -33,14 +41,17 @@ class Block:
     layer: WeightedLayer
     grid: TileGrid
     absorbed: tuple[Layer, ...]
-    head: tuple[Layer, ...]  # inputs from outside, and digital layers before the first weighted layer
-    tail: tuple[Layer, ...]
+    head: tuple[Chain, ...]  # inputs from outside, and digital layers before the first weighted layer
+    tail: tuple[Chain, ...]
 
 
 def blocks(workload: Workload, hardware: Hardware) -> tuple[Block, ...]:
     """The network in execution order, one block per weighted layer."""
-    absorbed = {layer.name: _absorbed(layer, workload) for layer in workload.weighted}
-    gone = {other.name for others in absorbed.values() for other in others}
+    absorbed: dict[str, tuple[Layer, ...]] = {}
+    gone: set[str] = set()
+    for layer in workload.layers:
+        absorbed[layer.name] = () if layer.name in gone else _absorbed(layer, workload)
+        gone.update(other.name for other in absorbed[layer.name])
     heads: dict[str, list[Layer]] = {}
     tails: dict[str, list[Layer]] = {}
     current: str | None = None
@@ -58,8 +69,12 @@ def blocks(workload: Workload, hardware: Hardware) -> tuple[Block, ...]:
             else:
                 heads[current] += _take(waiting, layer, everything=False)
                 tails[current].append(layer)
+
+    def chains(layers: Sequence[Layer]) -> tuple[Chain, ...]:
+        return tuple(Chain(layer, absorbed[layer.name]) for layer in layers)
+
     return tuple(
-        Block(layer, cut(layer, hardware), absorbed[layer.name], tuple(heads[layer.name]), tuple(tails[layer.name]))
+        Block(layer, cut(layer, hardware), absorbed[layer.name], chains(heads[layer.name]), chains(tails[layer.name]))
         for layer in workload.weighted
     )
 
@@ -73,9 +88,11 @@ def _take(waiting: list[Layer], reader: Layer, everything: bool) -> list[Layer]:
     return taken
 
 
-def _absorbed(layer: WeightedLayer, workload: Workload) -> tuple[Layer, ...]:
-    """The chain of element-wise layers behind a layer that nobody else reads."""
+def _absorbed(layer: Layer, workload: Workload) -> tuple[Layer, ...]:
+    """The element-wise layers behind a layer that computes something which nobody else reads."""
     chain: list[Layer] = []
+    if isinstance(layer, Input | View | Unknown):
+        return ()
     name = layer.name
     while len(readers := workload.consumers[name]) == 1:
         follower = workload.by_name[readers[0]]
@@ -92,11 +109,13 @@ def surround(block: Block, core: Sequence[Operation], region: Region) -> tuple[O
     return (*digital(block.head, region), *core, *digital(block.tail, region))
 
 
-def digital(layers: Sequence[Layer], region: Region) -> tuple[Operation, ...]:
+def digital(chains: Sequence[Chain], region: Region) -> tuple[Operation, ...]:
     """Inputs and digital layers as operations on the lanes of a region."""
     return tuple(
-        Source(layer.name, layer, region) if isinstance(layer, Input) else Digital(layer.name, layer, region)
-        for layer in layers
+        Source(chain.layer.name, chain.layer, region)
+        if isinstance(chain.layer, Input)
+        else Digital(chain.layer.name, chain.layer, region, chain.absorbed)
+        for chain in chains
     )
 
 

@@ -35,7 +35,7 @@ def digital_operations(layer: Layer, inputs: list[Layer]) -> float:
             return layer.elements * NORMALISATION.get(layer.function, 2)
         case Softmax():
             return layer.elements * SOFTMAX
-        case Reshape() | Slice() | Concat() | Unknown():
+        case Concat() | Reshape() | Slice() | Unknown():
             return 0
         case Conv() | Linear() | MatMul():
             return layer.elements  # requantisation of each result

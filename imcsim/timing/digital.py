@@ -9,7 +9,7 @@ from imcsim.plan import Digital, Load, Source
 from imcsim.steps import digital_step, dram_step, n_bytes
 from imcsim.timing._base import Context, Recipe, recipe, times
 from imcsim.timing.counting import absorbed_operations, digital_operations
-from imcsim.workload import Concat, Layer, Reshape, Slice, Unknown, WeightedLayer, n_macs
+from imcsim.workload import Layer, Unknown, View, WeightedLayer, n_macs
 
 
 @recipe.register
@@ -20,7 +20,7 @@ def _(operation: Digital, context: Context) -> Recipe:
     count = steps(layer, inputs)
     work = (digital_operations(layer, inputs) + absorbed_operations(operation)) / count
     macs = n_macs(layer) / count
-    moves = not isinstance(layer, Reshape | Slice | Concat | Unknown)
+    moves = not isinstance(layer, View | Unknown)
     actions = {
         ("digital", "op"): work * count,
         ("digital", "mac"): macs * count,
