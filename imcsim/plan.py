@@ -218,6 +218,7 @@ class Plan:
     notes: tuple[str, ...] = ()  # sentences for the report, such as which grouping was chosen
     assumed: tuple[str, ...] = ()  # what the scheme took for granted
     facts: dict[str, object] = field(default_factory=dict)  # figures for the report, such as slots and their bound
+    in_flight: int | Literal["all"] = "all"  # images that enter a phase together; the next ones when it is empty again
 
     def operations(self) -> Iterator[Operation]:
         for phase in self.phases:

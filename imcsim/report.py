@@ -219,9 +219,13 @@ def _notes(trace: Trace) -> list[str]:
     notes = list(trace.plan.notes)
     if trace.spilled:
         notes.append(f"outputs that do not fit the buffers go through DRAM: {', '.join(trace.spilled)}")
+    if trace.overfull:
+        notes.append(f"line buffers granted although larger than their share of the SRAM: {', '.join(trace.overfull)}")
     simulated = min((result.n_simulated for result in trace.results), default=trace.batch)
     if simulated < trace.batch:
-        notes.append(f"{simulated} of {trace.batch} images were simulated; the rest repeat a period that was proven")
+        notes.append(f"{simulated} of {trace.batch} images were simulated; the others repeat their pattern exactly")
+    if trace.plan.in_flight != "all" and trace.plan.in_flight < trace.batch:
+        notes.append(f"images enter in groups of {trace.plan.in_flight}, each when the one before has left the chip")
     failed = sum(frames.cells_written_by_layer(trace).values()) * trace.hardware.cell.write.fail_frac
     if failed:
         notes.append(f"{failed:,.0f} of the cells written for one batch stay outside their target")

@@ -110,10 +110,11 @@ def simulate(plan: Plan, request: Request, progress: Progress = silent) -> Trace
     """Recipes, jobs, engine."""
     context = Context(request.hardware, request.workload, request.seed, request.sampled_writes)
     compiled = compile_plan(plan, context, request.batch)
+    in_flight = request.batch if plan.in_flight == "all" else plan.in_flight
     results = []
     for number, job in enumerate(compiled.jobs):
         progress(number, len(compiled.jobs), job.name)
-        results.append(engines.run(job, request.batch, request.engine))
+        results.append(engines.run_in_groups(job, request.batch, in_flight, request.engine))
     setup = compile_plan(Plan("setup", (Phase("setup", plan.setup),), 0, 0), context, 1).jobs if plan.setup else ()
     setup_results = tuple(engines.run(job, 1, request.engine) for job in setup)
     return Trace(

@@ -227,3 +227,20 @@ def test_a_phase_without_images_does_not_depend_on_their_number() -> None:
 def test_without_a_period_all_images_are_simulated() -> None:
     result = engine.run(job_of(line((0, 2, 2)), line((1, 3, 3))), 100)  # two rates that nothing ties together
     assert result.n_simulated == 100
+
+
+def test_groups_of_images_are_runs_one_after_another() -> None:
+    job = random_job(5)
+    whole, rest = engine.run(job, 3), engine.run(job, 1)
+    grouped = engine.run_in_groups(job, 7, in_flight=3)
+    assert grouped.n_images == 7
+    assert grouped.makespan_ps == 2 * whole.makespan_ps + rest.makespan_ps == grouped.critical_ps.sum()
+    for name in ("busy_ps", "queued_ps", "starved_ps", "blocked_ps"):
+        assert (getattr(grouped, name) == 2 * getattr(whole, name) + getattr(rest, name)).all()
+    assert grouped.first_image_ps == whole.first_image_ps
+
+
+def test_what_happens_once_per_phase_is_not_run_in_groups() -> None:
+    job = job_of(line((0, 1, 1), per_image=False))
+    with pytest.raises(ValueError, match="once per phase cannot happen in every group"):
+        engine.run_in_groups(job, 2, in_flight=1)

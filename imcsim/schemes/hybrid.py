@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
+from pydantic import PositiveInt
 
 from imcsim.errors import ImcsimError
 from imcsim.hardware import Hardware
@@ -24,12 +25,13 @@ class Hybrid(Scheme):
     """A knapsack over the layers, for several sizes of the shared part; the cheapest by the closed forms is taken.
 
     ``rest``: how layers run that do not stay. 'basis_broadcast' and 'basisn_inferred' share the copies of a basis, and
-    all layers run as one pipeline; 'reprogram' rewrites layer by layer, one layer after another. This goes beyond the
-    paper.
+    all layers run as one pipeline; 'reprogram' rewrites layer by layer, one layer after another. ``in_flight``: images
+    that are let into the pipeline together; the next ones enter when it is empty. This goes beyond the paper.
     """
 
     name: ClassVar[str] = "hybrid"
     rest: Literal["basis_broadcast", "basisn_inferred", "reprogram"] = "basis_broadcast"
+    in_flight: PositiveInt | Literal["all"] = 16
 
     def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
         parts = blocks(workload, hardware)
@@ -67,6 +69,7 @@ class Hybrid(Scheme):
             (note, *made.plan.notes),
             made.plan.assumed,
             {**made.plan.facts, "resident": [b.layer.name for b in kept]},
+            in_flight=self.in_flight if rest.streamed else "all",
         )
 
 
