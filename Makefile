@@ -29,6 +29,7 @@ types: $(TEST)
 
 bench: $(TEST)
 	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/whole_run.py
 	$(BIN)/python benchmarks/published.py
 
 clean:

@@ -92,12 +92,14 @@ def _cycles_panel(
     axes.set(xscale="log", yscale="log", xlabel="batch (images)")
     axes.set_xticks(batches, [str(batch) for batch in batches])
     axes.minorticks_off()
-    for scheme, batch in _crossings(curves) if known is None else known:
+    crossings = sorted(_crossings(curves) if known is None else known, key=lambda crossing: crossing[1])
+    for number, (scheme, batch) in enumerate(crossings):
         x, y = np.log(curves[scheme].index.to_numpy(float)), np.log(curves[scheme].to_numpy(float))
         place = (batch, float(np.exp(np.interp(np.log(batch), x, y))))
         axes.plot(*place, "o", markersize=10, markerfacecolor="none", markeredgecolor="#333333")
         paper = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8}
-        axes.annotate(f"{batch:.3g}", place, xytext=(0, 8), textcoords="offset points", ha="center",
+        side = (0, -16 if number % 2 else 8)  # neighbours below and above in turn
+        axes.annotate(f"{batch:.3g}", place, xytext=side, textcoords="offset points", ha="center",
                       fontsize=8, color="#333333", bbox=paper)  # fmt: skip
 
 

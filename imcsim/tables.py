@@ -120,7 +120,7 @@ def _layers(layers: DataFrame) -> Table:
         cells = (f"{row['critical_percent']:.1f} %", _count(row["span_cycles"]), f"{100 * busy:.0f} %")
         shown = cells if busy == busy else (*cells[:2], "")  # no crossbars: NaN
         table.add_row(str(row["layer"]), str(row["kind"]), *shown, _joule(row["energy_pj"], 3), *waits)
-    table.caption = "cycles, queued, starved (no inputs) and blocked (no room): cycles of the whole batch"
+    table.caption = "cycles: of the batch; queued for units: summed over vectors; starved: no inputs; blocked: no room"
     return table
 
 
