@@ -9,7 +9,10 @@ import pandas as pd
 import pytest
 
 import imcsim
-from imcsim.compare import BASELINES, VARIANTS, Comparison, Line, _analytic, compare
+from imcsim.compare import VARIANTS, Comparison, compare
+from imcsim.comparison.closed_form import Line
+from imcsim.comparison.crossovers import _analytic
+from imcsim.comparison.rows import BASELINES
 from imcsim.errors import ImcsimError
 
 BATCHES = (1, 4, 64)

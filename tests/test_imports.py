@@ -24,7 +24,7 @@ LAYERS = """
     timing figures tables
     spills perfetto
     jobs report
-    run
+    run comparison
     compare
     cli
     __main__

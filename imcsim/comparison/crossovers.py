@@ -1,0 +1,62 @@
+"""From which batch on the baseline is faster than a scheme: by the closed forms, and between simulated batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise, product
+
+from imcsim.comparison.closed_form import Line
+from imcsim.comparison.rows import BASELINES, Row, cycles
+
+
+@dataclass(frozen=True)
+class Crossover:
+    """The batch from which the baseline is faster than a scheme; None where there is none, with the reason in words."""
+
+    write: str
+    scheme: str
+    analytic_batch: float | None
+    analytic: str
+    simulated_batch: float | None
+    simulated: str
+
+
+def crossovers(rows: Sequence[Row]) -> Iterator[Crossover]:
+    """One crossover for every scheme that ran with a write preset and is no baseline."""
+    for write in dict.fromkeys(row.write for row in rows):
+        here = [row for row in rows if row.write == write and not row.refused]
+        bases = [row.line for row in here if row.scheme in BASELINES and row.line]
+        for scheme in dict.fromkeys(row.scheme for row in here if row.scheme not in BASELINES):
+            own = [row for row in here if row.scheme == scheme]
+            yield Crossover(write, scheme, *_analytic([row.line for row in own], bases), *_simulated(own))
+
+
+def _analytic(own: Sequence[Line | None], bases: Sequence[Line]) -> tuple[float | None, str]:
+    """The first batch at which the lowest baseline line is below the lowest line of the scheme."""
+    lines = [each for each in own if each]
+    if not lines:
+        return None, "no closed form: writes overlap compute"
+    crossings = [
+        (b.write_cycles - s.write_cycles) / (s.image_cycles - b.image_cycles)
+        for s, b in product(lines, bases)
+        if s.image_cycles > b.image_cycles
+    ]
+    for batch in sorted({1.0, *(crossing for crossing in crossings if crossing > 1)}):
+        after = batch * (1 + 1e-9)
+        if min(each.at(after) for each in bases) < min(each.at(after) for each in lines):
+            return (batch, f"{batch:.3g}, from (W_b - W) / (c - c_b)") if batch > 1 else (None, "ahead from batch 1")
+    return None, "never"
+
+
+def _simulated(own: Sequence[Row]) -> tuple[float | None, str]:
+    """Between two simulated batches, by interpolation of the difference in cycles, which is linear in 1 / batch."""
+    points = sorted((row.batch, cycles(row) * (1 - 1 / (row.cycles_ratio or 1.0))) for row in own)
+    if points[0][1] > 0:
+        return None, f"ahead from batch {points[0][0]}"
+    for (low, before), (high, after) in pairwise(points):
+        if after > 0:
+            share = -before / (after - before)
+            batch = 1 / (1 / low + share * (1 / high - 1 / low))
+            return batch, f"{batch:.3g}, interpolated in 1 / batch between {low} and {high}"
+    return None, f"not up to batch {points[-1][0]}"
