@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from imcsim.hardware import Hardware
+from imcsim.hardware import Hardware, VectorUnit
 from imcsim.plan import TileGrid
 from imcsim.schemes.base import Block
+from imcsim.workload import n_macs
 
 
 def vector_cycles(block: Block, hardware: Hardware) -> int:
@@ -19,6 +20,15 @@ def vector_cycles(block: Block, hardware: Hardware) -> int:
 def compute_cycles(block: Block, hardware: Hardware, batch: int, copies: int = 1) -> int:
     """Cycles of all vectors of a batch: ceil(Bt P / rho) T_in tau."""
     return -(-batch * block.layer.positions // copies) * vector_cycles(block, hardware)
+
+
+def product_cycles(block: Block, hardware: Hardware, batch: int) -> int:
+    """Cycles of the products of activations behind a block, as in attention, on the tiles that one copy covers."""
+    unit = hardware.tile.digital
+    if not isinstance(unit, VectorUnit):
+        return 0
+    tiles = max(1, block.grid.crossbars // hardware.tile.n_crossbars)
+    return sum(-(-n_macs(chain.layer) * batch // (unit.mac_lanes * tiles)) for chain in block.tail)
 
 
 def write_cycles(grid: TileGrid, hardware: Hardware, unchanged_frac: float) -> int:

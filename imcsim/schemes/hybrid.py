@@ -16,7 +16,7 @@ from imcsim.plan import Load, Phase, Plan, Program, Region
 from imcsim.schemes.base import Block, Scheme, blocks, crossbars_of, resident, surround
 from imcsim.schemes.basis import BasisBroadcast, BasisInferred
 from imcsim.schemes.combination import Combination
-from imcsim.schemes.estimates import compute_cycles, write_cycles, write_rounds
+from imcsim.schemes.estimates import compute_cycles, product_cycles, write_cycles, write_rounds
 from imcsim.schemes.reprogram import Reprogram
 from imcsim.workload import Workload
 
@@ -163,11 +163,11 @@ def _choose(parts: Sequence[Block], hardware: Hardware, batch: int, rest: Rest) 
         raise ImcsimError(
             "scheme 'hybrid'", f"the shared part needs {rest.least} crossbars, the chip has {room}", "use a larger chip"
         )
+    keep = [max(compute_cycles(block, hardware, batch), product_cycles(block, hardware, batch)) for block in parts]
+    sizes = sorted({max(rest.least, room * part // 16) for part in range(1, 17)})
+    options: list[tuple[float, int, list[bool]]] = []
     if crossbars_of(parts) <= room:
-        return [True] * len(parts), 0
-    keep = [compute_cycles(block, hardware, batch) for block in parts]
-    sizes = sorted({max(rest.least, room * eighth // 16) for eighth in range(1, 17)})
-    options = []
+        options.append((max(keep) if rest.streamed else sum(keep), 0, [True] * len(parts)))
     for shared in sizes:
         cost = rest.cycles(shared)
         gains = [_gain(c, k, sum(cost), rest.streamed) for c, k in zip(cost, keep, strict=True)]
