@@ -151,3 +151,14 @@ def test_coefficients_depend_on_the_seed_alone() -> None:
     ]
     assert facts[0] == facts[1]
     assert facts[0] != facts[2]
+
+
+def test_a_mixture_is_no_slower_than_the_basis_it_starts_from() -> None:
+    """The network would fit as a whole, but its first layer alone takes longer than all layers on the basis."""
+    workload, hardware = load_workload("resnet20_cifar"), load_hardware("rram-256")
+    mixed, pure = (
+        simulate(plan_for(request), request).makespan_ps
+        for scheme in ("hybrid", "basis_broadcast")
+        for request in [Request(workload, hardware, scheme, batch=16)]
+    )
+    assert mixed < pure
