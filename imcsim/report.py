@@ -153,6 +153,7 @@ def _summary(report: Report) -> dict[str, Any]:
         "waiting_ns": frames.waiting_ns(report.resources, hardware.period_ps),
         "facts": trace.plan.facts,
         "spilled": list(trace.spilled),
+        "overfull": list(trace.overfull),
         "unknown_layers": [layer.name for layer in request.workload.layers if isinstance(layer, Unknown)],
         "assumed": [*hardware.assumed(), *trace.plan.assumed],
         "notes": _notes(trace),
