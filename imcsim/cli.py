@@ -47,7 +47,7 @@ def run(
     hardware: HardwareOption,
     scheme: Annotated[str, typer.Option(metavar="NAME|FILE.py", help="See `imcsim list schemes`.")] = "reprogram",
     write: Annotated[str | None, typer.Option(metavar="PRESET", help="See `imcsim list writes`.")] = None,
-    batch: Annotated[int, typer.Option(help="Images in flight together.")] = 1,
+    batch: Annotated[int, typer.Option(help="Images of one batch.")] = 1,
     set_: SetOption = None,
     option: SchemeOptions = None,
     ideal: IdealOption = "",
@@ -91,6 +91,7 @@ def compare(
     engine: EngineOption = "fast",
     out: OutOption = Path("imcsim-runs"),
     seed: SeedOption = 0,
+    allow_unknown: UnknownOption = False,
     jobs: Annotated[int, typer.Option(help="Runs at the same time.")] = min(2, os.cpu_count() or 1),
     keep_runs: Annotated[bool, typer.Option("--keep-runs", help="Keep the directory of every run too.")] = False,
     json_: JsonOption = False,
@@ -105,7 +106,8 @@ def compare(
         comparison = contrast(
             workload, hardware, writes=tuple(write or ()), batches=_numbers(batch),
             schemes=_words(schemes) or tuple(VARIANTS), overrides=_pairs("--set", set_), ideal=_words(ideal),
-            engine=engine, seed=seed, processes=jobs, keep_runs=out if keep_runs else None, progress=show,
+            engine=engine, seed=seed, processes=jobs, keep_runs=out if keep_runs else None, allow_unknown=allow_unknown,
+            progress=show,
         )  # fmt: skip
         folder = comparison.write(out)
     if json_:
