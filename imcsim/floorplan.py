@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
+from numpy.typing import NDArray
+
 from imcsim.hardware import Hardware, Mesh
 from imcsim.plan import Region
+
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,11 @@ def own_groups(region: Region, size: int) -> Share:
     if stop <= first:
         return Share((region.first + (region.total - 1) // 2) // size, 0, 1)
     return Share(first, stop - first, min(region.copies, stop - first))
+
+
+def tiles_of(region: Region, hardware: Hardware) -> Ints:
+    """(crossbars,) the tile of each crossbar of the first copy; the other copies are taken to lie alike."""
+    return (region.first + np.arange(region.crossbars)) // hardware.tile.n_crossbars
 
 
 def route(start: int, stop: int, mesh: Mesh) -> tuple[tuple[int, int], ...]:

@@ -13,9 +13,9 @@ from imcsim.engine.capacity import least_capacities
 from imcsim.engine.contract import UNLIMITED, Edge, Job, JobOp, Resource, Stage
 from imcsim.floorplan import Lanes, lanes, route
 from imcsim.hardware import Mesh, SramBuffer
-from imcsim.plan import BasisMvm, Compute, Load, Mvm, Operation, Phase, Plan, Program
+from imcsim.plan import BasisMvm, Compute, Load, Mvm, Operation, Phase, Plan, Program, Source
 from imcsim.private_links import without_private_links
-from imcsim.spills import delivered, partial_name, spills_between_phases, written_bytes
+from imcsim.spills import delivered, partial_name, spills_between_phases, stay_in_dram, written_bytes
 from imcsim.steps import FREE, Step, dram_step, link_steps, n_bytes
 from imcsim.timing import Actions, Context, Recipe, read_back_bytes, recipe, weight_fetch
 from imcsim.workload import GlobalPool, Layer, View
@@ -76,7 +76,7 @@ def _build(phase: Phase, context: Context, spilled: set[str], homes: dict[str, L
         more = build.size_buffers()
         if not more:
             return build
-        spilled = spilled | more
+        spilled = stay_in_dram(spilled | more, context.workload)
 
 
 @dataclass
@@ -126,7 +126,9 @@ class _Build:
         names = delivered(operation)
         if isinstance(operation, Mvm) and partial_name(layer) in self.spilled:
             made = _with_dram(made, read_back_bytes(operation, hw) * layer.positions, self.context, before=True)
-        if self.spilled.intersection(names):
+        if isinstance(operation, Source) and layer.name in self.spilled:
+            made = Recipe(made.n_vectors, (), {})  # it is in DRAM, where its readers fetch it
+        elif self.spilled.intersection(names):
             there = sum(self.context.workload.by_name[name].elements for name in in_dram)
             written = max(0.0, written_bytes(operation, self.context) - n_bytes(layer, there))
             made = _with_dram(made, written, self.context, before=False)
@@ -194,7 +196,7 @@ class _Build:
             return self.arrivals[key]
         size = value.bytes_per_vector if value else n_bytes(source, source.channels)
         steps, actions = self._way(source.name, size, home, lane, apart=value is None or spread)
-        if not actions:
+        if not actions:  # it is there already
             return value
         count = int(value.needed[-1]) if value else source.positions
         once = np.arange(1, count + 1, dtype=np.int64)
@@ -219,11 +221,12 @@ class _Build:
         if name in self.spilled:
             steps += dram_step(size, hw)
             actions["dram", "byte"] += size
-        if isinstance(hw.chip.noc, Mesh) and (home.key != lane.key or apart):
+        moves = home.key != lane.key or apart
+        if moves and isinstance(hw.chip.noc, Mesh):
             links = route(home.home, lane.home, hw.chip.noc)
             steps += link_steps(size, links, home.home, min(home.count * home.tiles, lane.count * lane.tiles), hw)
             actions["router", "byte_hop"] += size * max(1, len(links))
-        if actions:
+        if moves or actions:  # also over an ideal network: what arrives takes room in a buffer
             actions["buffer", "read_byte"] += size
             actions["buffer", "write_byte"] += size
         return steps, actions

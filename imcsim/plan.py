@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from imcsim.hardware import Hardware
@@ -36,6 +36,7 @@ class TileGrid:
     ``rows``, ``columns``: wordlines and bitlines used on each crossbar. ``cells``: those that hold weights, fewer than
     rows x columns where several groups share a crossbar on its diagonal. ``row_tiles``: T_r, the crossbars whose
     partial sums are added for one output. ``column_tiles``: T_c, the crossbars that read the same inputs.
+    ``start``: the number of the first crossbar in the whole layer, counted group by group, row by row.
     """
 
     rows: tuple[int, ...]
@@ -43,6 +44,7 @@ class TileGrid:
     cells: tuple[int, ...]
     row_tiles: int
     column_tiles: int
+    start: int = 0
 
     @property
     def crossbars(self) -> int:
@@ -55,8 +57,9 @@ class TileGrid:
 
     def part(self, start: int, stop: int) -> TileGrid:
         """The crossbars ``start`` to ``stop`` of this grid: what one pass holds."""
-        return TileGrid(
-            self.rows[start:stop], self.columns[start:stop], self.cells[start:stop], self.row_tiles, self.column_tiles
+        held = slice(start, stop)
+        return replace(
+            self, rows=self.rows[held], columns=self.columns[held], cells=self.cells[held], start=self.start + start
         )
 
 
@@ -111,7 +114,6 @@ class Mvm:
     region: Region
     absorbed: tuple[Layer, ...] = ()  # element-wise layers done in the same digital stage
     partial: bool = False  # an earlier pass: its results wait in the buffer for the next one
-    resumed: bool = False  # a later pass that adds to the partial sums of those before
 
 
 @dataclass(frozen=True)
@@ -137,13 +139,14 @@ class Basis:
 class Segments:
     """How a layer is cut for the basis: ``count`` segments per position, ``kernels`` combined in each.
 
-    ``rows``: inputs of the longest segment. ``slots``: time slots chi of each segment under exclusive routing; empty
-    where columns are broadcast.
+    ``rows``: inputs of the longest segment. ``terms``: segments that add up to one output. ``slots``: time slots chi of
+    each segment under exclusive routing; empty where columns are broadcast.
     """
 
     count: int
     kernels: int
     rows: int
+    terms: int
     slots: tuple[int, ...] = ()
     selected: float = 0.0  # basis columns that the masks of one segment switch on, added up
 

@@ -6,7 +6,7 @@ from imcsim.hardware import SramBuffer
 from imcsim.plan import Compute, Mvm, Plan, Source
 from imcsim.steps import n_bytes, partial_bytes
 from imcsim.timing import Context, left_bytes
-from imcsim.workload import Layer
+from imcsim.workload import Input, Layer, View, Workload
 
 
 def spills_between_phases(plan: Plan, context: Context, n_images: int) -> set[str]:
@@ -23,7 +23,17 @@ def spills_between_phases(plan: Plan, context: Context, n_images: int) -> set[st
             if sum(size[other] for other in live if other not in spilled) * n_images <= room:
                 break
             spilled.add(name)
-    return spilled
+    return stay_in_dram(spilled, context.workload)
+
+
+def stay_in_dram(spilled: set[str], workload: Workload) -> set[str]:
+    """What is spilled, and the inputs from outside that only concatenations, reshapes or slices in DRAM read."""
+    views = {layer.name for layer in workload.layers if isinstance(layer, View) and layer.name in spilled}
+    return spilled | {
+        layer.name
+        for layer in workload.layers
+        if isinstance(layer, Input) and views.issuperset(workload.consumers[layer.name])
+    }
 
 
 def _lifetimes(plan: Plan, context: Context) -> tuple[dict[str, int], dict[str, int], dict[str, float]]:
@@ -38,7 +48,8 @@ def _lifetimes(plan: Plan, context: Context) -> tuple[dict[str, int], dict[str, 
             reads = [*operation.layer.inputs, partial_name(operation.layer)]
             last.update({name: number for name in reads if name in made})
             name = delivered(operation)[-1]
-            made[name], size[name] = number, _live_bytes(operation, context)
+            made.setdefault(name, number)
+            size[name] = _live_bytes(operation, context)
             last.setdefault(name, number)
     return made, last, size
 

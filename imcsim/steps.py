@@ -39,6 +39,11 @@ def bus_step(n_bytes: float, lane: Lanes, hardware: Hardware) -> tuple[Step, ...
     return (Step(Resource(f"bus[{lane.key}]", "bus", lane.count), time_ps, time_ps),)
 
 
+def fetch_step(n_bytes: float, lane: Lanes, hardware: Hardware) -> tuple[Step, ...]:
+    """The transfer of a vector to the input registers; a step also where the bus is ideal, for it frees the buffer."""
+    return bus_step(n_bytes, lane, hardware) or (Step(FREE, 0, 0),)
+
+
 def digital_step(operations: float, macs: float, lane: Lanes, hardware: Hardware, least: int = 0) -> tuple[Step, ...]:
     """Work on a lane's digital unit, at least ``least`` cycles; nothing where it is ideal or there is no work."""
     unit = hardware.tile.digital
@@ -87,4 +92,4 @@ def n_bytes(layer: Layer, elements: float) -> float:
 
 def partial_bytes(layer: Conv | Linear, hw: Hardware) -> int:
     """Bytes of one partial sum: product bits and the carry bits of one crossbar's rows."""
-    return -(-(layer.input_quant.bits + layer.weight_quant.bits + hw.crossbar.rows.bit_length() - 1) // 8)
+    return -(-(layer.input_quant.bits + layer.weight_quant.bits + (hw.crossbar.rows - 1).bit_length()) // 8)

@@ -38,7 +38,7 @@ def test_compiled_first_fit_equals_the_plain_one(masks: list[set[int]], lines: i
 def test_random_masks_need_the_slots_of_the_prototype() -> None:
     """256 masks of 8 of 128 columns on 16 lines: first-fit 40.8 slots, bound 27.2 (means of 5 trials)."""
     basis = Basis(128, 128, 8, 4, 8, "exclusive", "digital", 16)
-    found = schedule(one_conv().weighted[0], basis, Segments(40, 256, 128), seed=0)
+    found = schedule(one_conv().weighted[0], basis, Segments(40, 256, 128, 40), seed=0)
     for slots, mean in ((found.needed, 40.8), (found.bound, 27.2)):
         error = np.std(slots) * np.sqrt(1 / 5 + 1 / len(slots))
         assert abs(np.mean(slots) - mean) < 5 * error

@@ -80,8 +80,9 @@ class Combination:
         """How a layer is cut; small groups share a segment, as many as its length takes."""
         layer, length = block.layer, self.basis.length
         together = min(layer.groups, max(1, length // layer.rows)) if layer.groups > 1 else 1
-        segments = -(-layer.rows * together // length) * -(-layer.groups // together)
-        return Segments(segments, layer.channels // layer.groups * together, min(layer.rows * together, length))
+        terms = -(-layer.rows * together // length)
+        count = terms * -(-layer.groups // together)
+        return Segments(count, layer.channels // layer.groups * together, min(layer.rows * together, length), terms)
 
     def operations(self, block: Block) -> tuple[Operation, ...]:
         """The operations of a block that is combined from the basis."""
@@ -111,8 +112,7 @@ class Combination:
 
     def coefficient_bytes(self, block: Block) -> int:
         """Stored coefficients of a layer: S N q of them, each with sign and index."""
-        segments = self.cut(block)
-        return -(-segments.count * segments.kernels * self.basis.nonzeros * self.basis.coefficient_bits // 8)
+        return -(-self.cut(block).terms * block.layer.channels * self.basis.nonzeros * self.basis.coefficient_bits // 8)
 
     def loads(self, per_image: bool) -> tuple[Load, ...]:
         """Coefficients that come from DRAM, layer by layer; none where the buffers keep them."""

@@ -213,7 +213,7 @@ def _programs(partition: Partition, unchanged: float) -> tuple[Operation, ...]:
 
 def _compute(piece: Piece) -> tuple[Operation, ...]:
     block, region = piece.block, piece.region
-    core = Mvm(block.layer.name, block.layer, piece.grid, region, block.absorbed, not piece.last, not piece.first)
+    core = Mvm(block.layer.name, block.layer, piece.grid, region, block.absorbed, not piece.last)
     head = digital(block.head, region) if piece.first else ()
     tail = digital(block.tail, region) if piece.last else ()
     return (*head, core, *tail)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,32 +13,45 @@ from imcsim.hardware import Hardware
 from imcsim.plan import Region
 from imcsim.steps import Step, Time
 
+Work = Sequence[tuple[int, int]]
+"""(input phases, columns converted in each) of crossbars"""
 
-def array_steps(
-    name: str, region: Region, work: Collection[tuple[int, int]], hw: Hardware, settle_cycles: Time = 0
-) -> tuple[Step, ...]:
+
+def array_steps(name: str, region: Region, work: Work, hw: Hardware, settle_cycles: Time = 0) -> tuple[Step, ...]:
     """The crossbar group ``name``, and the ADC pool behind it where crossbars share one.
 
-    ``work``: (input phases, columns converted in each) of every crossbar of one copy. ``settle_cycles``: what a phase
-    takes at least, a number or one for each vector. With private ADCs conversion is part of the group's time, and the
-    last phase leaves it one tau after its evaluation began. With a pool, the group passes its first phase on after one
-    tau and the pool converts the phases of all its crossbars in turn; whoever lies in the same pool waits.
+    ``work``: of every crossbar of one copy. ``settle_cycles``: what a phase takes at least, a number or one for each
+    vector. With private ADCs conversion is part of the group's time, and the conversion of the last phase ends one tau
+    after its evaluation. With a pool, the group passes its first phase on after one tau and the pool converts the
+    phases of all its crossbars in turn; whoever lies in the same pool waits.
     """
     period, depth, sharing = hw.period_ps, hw.crossbar.shift_add_cycles, hw.tile.adc.sharing
     group = Resource(f"crossbars[{name}]", "crossbar", region.copies)
     tau = hw.phase_cycles(max(columns for _, columns in work))
     if not isinstance(sharing, Pooled):
-        hold = _hold(work, 1, hw, settle_cycles)
+        hold = _longest([_hold([each], hw, settle_cycles) for each in set(work)])
         return (Step(group, hold * period, (hold + tau + depth) * period),)
     share = own_groups(region, sharing.crossbars_per_pool)
     crowd = -(-region.crossbars // max(1, share.whole // share.served_at_once))
-    hold = _hold(work, crowd, hw, settle_cycles)
+    pools = {tuple(work[start : start + crowd]) for start in range(0, len(work), crowd)}
+    hold = _longest([_hold(pool, hw, settle_cycles) for pool in pools])
     pool = Resource(f"adc[{name}]" if share.whole > 1 else f"adc[pool {share.first}]", "adc", share.served_at_once)
     return Step(group, hold * period, tau * period), Step(pool, hold * period, (hold + depth) * period)
 
 
-def _hold(work: Collection[tuple[int, int]], crowd: int, hw: Hardware, settle_cycles: Time) -> Time:
-    """Cycles until the slowest crossbar can take the next vector, where ``crowd`` of them share their ADCs."""
-    each = [phases * np.maximum(hw.phase_cycles(crowd * columns), settle_cycles) for phases, columns in work]
-    longest = np.maximum.reduce(each)
-    return longest if np.ndim(longest) else int(longest)
+def _hold(sharers: Work, hw: Hardware, settle_cycles: Time) -> Time:
+    """Cycles until crossbars that share their ADCs can take the next vector; they go through the phases together."""
+    hold: Time = 0
+    done = 0
+    for phases in sorted({phases for phases, _ in sharers}):
+        columns = sum(columns for its, columns in sharers if its > done)
+        hold = hold + (phases - done) * np.maximum(hw.phase_cycles(columns), settle_cycles)
+        done = phases
+    return hold
+
+
+def _longest(holds: list[Time]) -> Time:
+    longest = holds[0]
+    for hold in holds[1:]:
+        longest = np.maximum(longest, hold)
+    return longest if isinstance(longest, np.ndarray) else int(longest)

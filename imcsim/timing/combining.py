@@ -7,7 +7,7 @@ import numpy as np
 from imcsim.floorplan import Lanes, lanes
 from imcsim.hardware import Hardware
 from imcsim.plan import BasisMvm
-from imcsim.steps import Step, Time, bus_step, digital_step, n_bytes, partial_bytes
+from imcsim.steps import Step, Time, bus_step, digital_step, fetch_step, n_bytes, partial_bytes
 from imcsim.timing._base import Actions, Context, Recipe, recipe, times
 from imcsim.timing.arrays import array_steps
 from imcsim.timing.counting import absorbed_operations
@@ -19,26 +19,25 @@ def _(operation: BasisMvm, context: Context) -> Recipe:
     hw, layer, segments = context.hardware, operation.layer, operation.segments
     lane = lanes(operation.region, hw)
     digital = operation.basis.sum == "digital"
-    macs = segments.kernels * operation.basis.nonzeros if digital else 0
-    adds = 0 if digital else segments.kernels * (segments.count - 1) / segments.count
+    macs = _kernels(operation) * operation.basis.nonzeros
+    adds = 0 if digital else layer.channels * (segments.terms - 1) / segments.count
     work = adds + (layer.channels + absorbed_operations(operation) / layer.positions) / segments.count
     crossing = max(segments.slots, default=0) if digital else 0  # columns that pass the routing one after another
     in_bytes = n_bytes(layer, _rows(operation)) * lane.tiles
     out_bytes = n_bytes(layer, layer.channels / segments.count)
     stages = (
-        *bus_step(in_bytes / lane.tiles, lane, hw),
+        *fetch_step(in_bytes / lane.tiles, lane, hw),
         *_crossbars(operation, lane, hw),
-        *digital_step(work, macs, lane, hw, crossing),
+        *digital_step(work, segments.kernels * operation.basis.nonzeros * digital, lane, hw, crossing),
         *bus_step(out_bytes / lane.tiles, lane, hw),
     )
-    coefficients = segments.kernels * operation.basis.nonzeros * operation.basis.coefficient_bits / 8
     per_segment = {
         **_read_actions(operation, hw),
-        ("buffer", "read_byte"): in_bytes + coefficients,
+        ("buffer", "read_byte"): in_bytes + macs * operation.basis.coefficient_bits / 8,
         ("buffer", "write_byte"): out_bytes,
         ("bus", "byte"): in_bytes + out_bytes,
         ("digital", "op"): work,
-        ("digital", "mac"): macs,
+        ("digital", "mac"): macs * digital,
     }
     n_vectors = layer.positions * segments.count
     return Recipe(n_vectors, stages, times(per_segment, n_vectors))
@@ -51,18 +50,21 @@ def _crossbars(operation: BasisMvm, lane: Lanes, hw: Hardware) -> tuple[Step, ..
     if operation.basis.sum == "analog" and segments.slots:
         slots = np.array(segments.slots, np.int64) * hw.cycles(hw.crossbar.evaluate_ns)
         settle = int(slots[0]) if len(set(segments.slots)) == 1 else np.tile(slots, layer.positions)
-    on_each = -(-_columns(operation, hw) // operation.region.crossbars)
-    return array_steps(f"basis {lane.key}", operation.region, [(_phases(operation, hw), on_each)], hw, settle)
+    columns = int(_masks(operation, segments.kernels)) * hw.weight_columns(operation.basis.basis_bits)
+    on_each = -(-columns // operation.region.crossbars)
+    work = [(_phases(operation, hw), on_each)] * operation.region.crossbars
+    return array_steps(f"basis {lane.key}", operation.region, work, hw, settle)
 
 
-def _masks(operation: BasisMvm) -> int:
+def _kernels(operation: BasisMvm) -> float:
+    """Kernels of one segment, on average: where groups share segments, the last one may hold fewer."""
+    return operation.layer.channels * operation.segments.terms / operation.segments.count
+
+
+def _masks(operation: BasisMvm, kernels: float) -> float:
     """Column sums that are converted for one segment: one of each kernel and bit plane, or each basis vector."""
     basis = operation.basis
-    return operation.segments.kernels * basis.coeff_bits if basis.sum == "analog" else basis.vectors
-
-
-def _columns(operation: BasisMvm, hw: Hardware) -> int:
-    return _masks(operation) * hw.weight_columns(operation.basis.basis_bits)
+    return kernels * basis.coeff_bits if basis.sum == "analog" else basis.vectors
 
 
 def _phases(operation: BasisMvm, hw: Hardware) -> int:
@@ -80,14 +82,15 @@ def _read_actions(operation: BasisMvm, hw: Hardware) -> Actions:
     digits = -(-operation.layer.input_quant.bits // hw.crossbar.dac_bits)
     analog = basis.sum == "analog"
     drives = float(np.mean(segments.slots)) if analog and segments.slots else 1.0  # the rows, again in each slot
-    connected = segments.selected if analog else basis.vectors
-    conversions = _phases(operation, hw) * _columns(operation, hw)
+    kernels, per_element = _kernels(operation), hw.weight_columns(basis.basis_bits)
+    connected = segments.selected * kernels / segments.kernels if analog else basis.vectors
+    conversions = _phases(operation, hw) * _masks(operation, kernels) * per_element
     return {
         ("input_register", "byte"): n_bytes(operation.layer, rows),
         ("dac", "drive"): digits * rows * drives,
-        ("array", "read"): digits * rows * hw.weight_columns(basis.basis_bits) * connected,
+        ("array", "read"): digits * rows * per_element * connected,
         ("sample_hold", "hold"): conversions,
         ("adc", "convert"): conversions,
         ("shift_add", "add"): conversions,
-        ("output_register", "byte"): _masks(operation) * partial_bytes(operation.layer, hw),
+        ("output_register", "byte"): _masks(operation, kernels) * partial_bytes(operation.layer, hw),
     }

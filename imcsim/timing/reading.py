@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from imcsim.floorplan import lanes
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imcsim.floorplan import lanes, tiles_of
 from imcsim.hardware import Hardware, Mesh
 from imcsim.plan import Mvm, TileGrid
-from imcsim.steps import bus_step, digital_step, n_bytes, partial_bytes
+from imcsim.steps import bus_step, digital_step, fetch_step, n_bytes, partial_bytes
 from imcsim.timing._base import Actions, Context, Recipe, recipe, times
 from imcsim.timing.arrays import array_steps
 from imcsim.timing.counting import absorbed_operations
@@ -20,23 +25,21 @@ def _(operation: Mvm, context: Context) -> Recipe:
     charged for that, it overlaps the conversions).
     """
     hw, layer, grid = context.hardware, operation.layer, operation.grid
-    lane, sum_bytes = lanes(operation.region, hw), partial_bytes(layer, hw)
-    results = _results(operation, hw)
-    behind = absorbed_operations(operation) / layer.elements
-    work = results * (grid.row_tiles - 1) / grid.row_tiles + _finished(operation, hw) * (1 + behind)
-    in_bytes = n_bytes(layer, _fetched(grid, hw)) + read_back_bytes(operation, hw)
+    lane, sums, sum_bytes = lanes(operation.region, hw), _sums(operation, hw), partial_bytes(layer, hw)
+    work = sums.additions + sums.finished_outputs * (1 + absorbed_operations(operation) / layer.elements)
+    in_bytes = n_bytes(layer, _fetched(operation, hw)) + read_back_bytes(operation, hw)
     out_bytes = left_bytes(operation, hw)
-    phases = {(hw.input_phases(layer.input_quant.bits, rows), columns) for rows, columns, _ in grid.kinds}
+    phases = [hw.input_phases(layer.input_quant.bits, rows) for rows in grid.rows]
     stages = (
-        *bus_step(in_bytes / lane.tiles, lane, hw),
-        *array_steps(layer.name, operation.region, phases, hw),
+        *fetch_step(in_bytes / lane.tiles, lane, hw),
+        *array_steps(layer.name, operation.region, list(zip(phases, grid.columns, strict=True)), hw),
         *digital_step(work, 0, lane, hw),
         *bus_step(out_bytes / lane.tiles, lane, hw),
     )
-    passed_on = _results_passed_on(grid, layer, hw) if isinstance(hw.chip.noc, Mesh) else 0
+    passed_on = _passed_on(operation, hw) if isinstance(hw.chip.noc, Mesh) else 0
     per_vector = {
         **_read_actions(grid, layer, hw),
-        ("output_register", "byte"): results * sum_bytes,
+        ("output_register", "byte"): float(sums.outputs @ sums.results) * sum_bytes,
         ("buffer", "read_byte"): in_bytes,
         ("buffer", "write_byte"): out_bytes,
         ("bus", "byte"): in_bytes + out_bytes,
@@ -46,55 +49,72 @@ def _(operation: Mvm, context: Context) -> Recipe:
     return Recipe(layer.positions, stages, times(per_vector, layer.positions))
 
 
+@dataclass(frozen=True)
+class _Sums:
+    """What a pass adds up, for each column of crossbars that it touches: arrays of one entry per column.
+
+    ``outputs`` of the column; ``results`` for each of them in this pass; whether an earlier pass has ``begun`` their
+    sums; whether they are ``finished`` by this one.
+    """
+
+    outputs: NDArray[np.float64]
+    results: NDArray[np.int64]
+    begun: NDArray[np.bool_]
+    finished: NDArray[np.bool_]
+
+    @property
+    def additions(self) -> float:
+        return float(self.outputs @ (self.results - 1 + self.begun))
+
+    @property
+    def finished_outputs(self) -> float:
+        return float(self.outputs @ self.finished)
+
+
+def _sums(operation: Mvm, hw: Hardware) -> _Sums:
+    grid = operation.grid
+    row, column = _places(grid)
+    _, first, results = np.unique(column, return_index=True, return_counts=True)
+    outputs = np.array(grid.columns)[first] / hw.weight_columns(operation.layer.weight_quant.bits)
+    return _Sums(outputs, results, row[first] > 0, row[first] + results == grid.row_tiles)
+
+
+def _places(grid: TileGrid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(crossbars,) the row tile of each crossbar, and the number of its column among those of all groups."""
+    number = grid.start + np.arange(grid.crossbars)
+    group, within = np.divmod(number, grid.row_tiles * grid.column_tiles)
+    row, column = np.divmod(within, grid.column_tiles)
+    return row, group * grid.column_tiles + column
+
+
 def left_bytes(operation: Mvm, hw: Hardware) -> float:
-    """Bytes of one vector that an operation leaves in the buffer: outputs, or partial sums of an earlier pass."""
-    if operation.partial and operation.grid.row_tiles > 1:
-        return _touched(operation, hw) * partial_bytes(operation.layer, hw)
-    return n_bytes(operation.layer, _finished(operation, hw))
+    """Bytes of one vector that an operation leaves in the buffer: outputs, and sums that a later pass goes on with."""
+    sums = _sums(operation, hw)
+    unfinished = float(sums.outputs @ ~sums.finished)
+    return n_bytes(operation.layer, sums.finished_outputs) + unfinished * partial_bytes(operation.layer, hw)
 
 
 def read_back_bytes(operation: Mvm, hw: Hardware) -> float:
-    """Bytes of one vector's partial sums of earlier passes to which a pass adds; the last pass takes all of them."""
-    if not operation.resumed or operation.grid.row_tiles == 1:
-        return 0.0
-    outputs = _touched(operation, hw) if operation.partial else operation.layer.channels
-    return outputs * partial_bytes(operation.layer, hw)
+    """Bytes of one vector's partial sums of earlier passes to which a pass adds."""
+    sums = _sums(operation, hw)
+    return float(sums.outputs @ sums.begun) * partial_bytes(operation.layer, hw)
 
 
-def _fetched(grid: TileGrid, hw: Hardware) -> int:
+def _fetched(operation: Mvm, hw: Hardware) -> int:
     """Inputs of one vector that the buses of all tiles carry; on a tile, crossbars of one block row share theirs."""
-    per_tile = hw.tile.n_crossbars
-    blocks = {(i // per_tile, i // grid.column_tiles): rows for i, rows in enumerate(grid.rows)}
-    return sum(blocks.values())
+    grid = operation.grid
+    block_row = (grid.start + np.arange(grid.crossbars)) // grid.column_tiles
+    _, first = np.unique(np.stack([tiles_of(operation.region, hw), block_row]), axis=1, return_index=True)
+    return int(np.array(grid.rows)[first].sum())
 
 
-def _results(operation: Mvm, hw: Hardware) -> float:
-    """Results of all crossbars for one vector, one for each output and row tile."""
-    return sum(operation.grid.columns) / hw.weight_columns(operation.layer.weight_quant.bits)
-
-
-def _results_passed_on(grid: TileGrid, layer: WeightedLayer, hw: Hardware) -> float:
-    """Partial sums of one vector that go on to the next tile: all but the last tile of each column of crossbars."""
-    if grid.row_tiles == 1:
-        return 0.0
-    per_tile, group = hw.tile.n_crossbars, grid.row_tiles * grid.column_tiles
-    columns = {(i // per_tile, i // group, i % grid.column_tiles): n for i, n in enumerate(grid.columns)}
-    ends = {(i // group, i % grid.column_tiles): n for i, n in enumerate(grid.columns)}
-    return (sum(columns.values()) - sum(ends.values())) / hw.weight_columns(layer.weight_quant.bits)
-
-
-def _finished(operation: Mvm, hw: Hardware) -> float:
-    """Outputs of one vector that an operation completes: all in the last pass, or its own where nothing is added."""
-    if operation.grid.row_tiles == 1:
-        return _results(operation, hw)
-    return 0 if operation.partial else operation.layer.channels
-
-
-def _touched(operation: Mvm, hw: Hardware) -> float:
-    """Outputs of one vector to which a pass contributes."""
-    layer, grid = operation.layer, operation.grid
-    n_groups = -(-grid.crossbars // (grid.row_tiles * grid.column_tiles))
-    return min(_results(operation, hw), layer.channels // layer.groups * min(n_groups, layer.groups))
+def _passed_on(operation: Mvm, hw: Hardware) -> float:
+    """Partial sums of one vector that go on to the next tile: all but those of the last tile of each column."""
+    column = _places(operation.grid)[1]
+    outputs = np.array(operation.grid.columns) / hw.weight_columns(operation.layer.weight_quant.bits)
+    _, on_tiles = np.unique(np.stack([tiles_of(operation.region, hw), column]), axis=1, return_index=True)
+    _, ends = np.unique(column, return_index=True)
+    return float(outputs[on_tiles].sum() - outputs[ends].sum())
 
 
 def _read_actions(grid: TileGrid, layer: WeightedLayer, hw: Hardware) -> Actions:
