@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 import imcsim
 
@@ -75,3 +76,19 @@ def test_the_scheme_of_the_page_on_extending(tmp_path: Path) -> None:
     assert mine["cycles_per_inference"] == theirs["cycles_per_inference"]
     with pytest.raises(imcsim.ImcsimError, match="the chip has 6 to spare"):
         imcsim.run("resnet20_cifar", "rram-256", str(path), options={"spare_crossbars": 250})
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_of_a_page_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_page_on_hardware_names_every_preset_and_write_circuit_key() -> None:
+    page = (ROOT / "docs" / "hardware.md").read_text()
+    presets = [path.stem for path in (ROOT / "hwconfigs").glob("*.yaml")]
+    keys = {key for path in (ROOT / "hwconfigs" / "write").glob("*.yaml") for key in yaml.safe_load(path.read_text())}
+    assert [name for name in [*presets, *sorted(keys - {"sources"})] if f"`{name}`" not in page] == []
