@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,6 +37,11 @@ def imcsim(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     return command
 
 
+def _interruptible() -> None:
+    """Listen to Ctrl-C also where the tests run in the background and were told not to."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     """The command line as a process of its own, in an empty directory, in a group of its own."""
@@ -47,6 +53,7 @@ def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
         return subprocess.Popen(
             [*COMMAND, *words],
             cwd=tmp_path, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True,
+            preexec_fn=_interruptible,
         )  # fmt: skip
 
     return command
