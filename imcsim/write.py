@@ -6,6 +6,7 @@ energy and wear follow their sum.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, Literal
 
 import numpy as np
@@ -29,9 +30,9 @@ class WriteSpec(Spec):
         limit = self.max_crossbars_at_once
         return n_crossbars if limit == "all" else min(limit, n_crossbars)
 
+    @abstractmethod
     def prices_pj(self) -> dict[str, float]:
         """Energy of each action of the component ``cell``."""
-        raise NotImplementedError
 
     def part(self, source: str) -> Part:
         """The price row ``cell`` of one crossbar."""
