@@ -15,14 +15,14 @@ LAYERS = """
     shipped files mistakes engine
     config private_links tracks
     layers parts pulses provenance
-    workload converters write
+    workload converters devices write
     chip dataflow importers
     hardware
     plan costs
     explain floorplan ledger schemes
     steps frames
     timing figures tables
-    spills perfetto
+    spills perfetto quantised
     jobs report
     run comparison
     compare
