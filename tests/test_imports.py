@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "imcsim"
 LAYERS = """
     errors units streams kernels progress
     shipped files mistakes engine
-    config private_links tracks
+    config datasets private_links tracks
     layers parts pulses provenance
     workload converters devices write
     chip dataflow importers
