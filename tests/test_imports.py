@@ -23,6 +23,7 @@ LAYERS = """
     steps frames
     timing figures tables
     spills perfetto quantised
+    functional
     jobs report
     run comparison
     compare

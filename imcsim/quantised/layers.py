@@ -68,7 +68,7 @@ class IntegerLayer:
 
     @property
     def rows(self) -> int:
-        return self.weights.shape[1]
+        return int(self.weights.shape[1])
 
     def vectors(self, x: NDArray[Any]) -> Integers:
         """(images, positions, groups, rows) inputs of each position less their zero point, padding as 0.
@@ -123,8 +123,8 @@ def _windows(x: Integers, sliding: Sliding, groups: int) -> Integers:
     reach = tuple(d * (k - 1) + 1 for k, d in zip(sliding.kernel, sliding.dilation, strict=True))
     view = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=tuple(range(2, 2 + n)))
     view = view[(slice(None), slice(None), *(slice(None, None, s) for s in sliding.stride))]
-    inside = tuple(slice(None, None, d) for d in sliding.dilation)
-    view = view[(Ellipsis, *inside)]
+    inside = [slice(None)] * (2 + n) + [slice(None, None, d) for d in sliding.dilation]
+    view = view[tuple(inside)]
     images, channels = x.shape[:2]
     size = view.shape[2 : 2 + n]
     split = view.reshape(images, groups, channels // groups, *size, *sliding.kernel)

@@ -1,0 +1,134 @@
+"""Integers as cells and digits: weight slices and polarities, blocks of crossbars, unsigned inputs.
+
+Everything here is exact; what a real array makes of it is the business of the crossbars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imcsim.errors import ImcsimError
+from imcsim.hardware import Hardware
+from imcsim.quantised import IntegerLayer, Integers
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class WeightCode:
+    """How one weight becomes cells: ``slices`` base-2^``bits_per_cell`` digits, least significant first.
+
+    'differential': each slice has a column for positive and one for negative weights. 'offset': one column holds
+    w + 2^(slices bits_per_cell - 1), and the offset times the sum of the inputs is taken off digitally.
+    """
+
+    bits_per_cell: int
+    slices: int
+    polarity: Literal["differential", "offset"]
+
+    @staticmethod
+    def of(weight_bits: int, hardware: Hardware) -> WeightCode:
+        bar = hardware.crossbar
+        return WeightCode(bar.bits_per_cell, hardware.slices(weight_bits), bar.polarity)
+
+    @property
+    def columns(self) -> int:
+        """c_w, columns of one weight."""
+        return self.slices * (2 if self.polarity == "differential" else 1)
+
+    @property
+    def offset(self) -> int:
+        return 0 if self.polarity == "differential" else 1 << (self.slices * self.bits_per_cell - 1)
+
+    @property
+    def levels(self) -> int:
+        """Levels of one cell, 0 included."""
+        return 1 << self.bits_per_cell
+
+    @property
+    def _bases(self) -> Integers:
+        return np.int64(1) << self.bits_per_cell * np.arange(self.slices, dtype=np.int64)
+
+    def encode(self, weights: Integers) -> Integers:
+        """(rows, channels * c_w) cell levels of weights (rows, channels). Raises ImcsimError where they do not fit."""
+        parts = np.stack([weights, -weights], -1).clip(0) if not self.offset else (weights + self.offset)[..., None]
+        if parts.min() < 0 or parts.max() >= 1 << (self.slices * self.bits_per_cell):
+            problem = f"weights from {weights.min()} to {weights.max()} do not fit {self.slices} slices"
+            hint = f"of {self.bits_per_cell} bits, {self.polarity}: use more bits per weight or per cell"
+            raise ImcsimError("weights", problem, hint)
+        digits = parts[:, :, None, :] // self._bases[:, None] % self.levels  # rows, channels, slices, polarities
+        return np.asarray(digits.reshape(len(weights), -1))
+
+    def decode(self, columns: Integers, inputs: Integers) -> Integers:
+        """(vectors, channels) sums of products from column results (vectors, channels * c_w).
+
+        ``inputs``: (vectors, rows), what was driven, for the offset.
+        """
+        parts = columns.reshape(len(columns), -1, self.slices, self.columns // self.slices)
+        signs = np.array([1, -1][: parts.shape[-1]], np.int64)
+        sums: Integers = np.einsum("vcsp,s,p->vc", parts, self._bases, signs)
+        return sums - self.offset * inputs.sum(axis=1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class Block:
+    """What one crossbar holds: ``rows`` among the layer's inputs (group by group), ``channels`` among its outputs.
+
+    ``weights``: (rows, channels), 0 where a row belongs to another group than a channel.
+    """
+
+    rows: Integers
+    channels: Integers
+    weights: Integers
+
+
+def blocks(layer: IntegerLayer, hardware: Hardware, code: WeightCode) -> Iterator[Block]:
+    """The layer cut into crossbars, in the order of ``plan.cut``: group by group, row tile by row tile."""
+    k, n = layer.rows, layer.channels // layer.groups
+    height, width = hardware.crossbar.rows, hardware.crossbar.columns // code.columns
+    if not width:
+        hint = f"a weight takes {code.columns} columns, a crossbar has {hardware.crossbar.columns}"
+        raise ImcsimError(f"layer '{layer.name}'", "its weights are wider than a crossbar", hint)
+    together = max(1, min(height // k, width // n)) if layer.groups > 1 else 1
+    for first in range(0, layer.groups, together):
+        groups = np.arange(first, min(first + together, layer.groups))
+        rows = (groups[:, None] * k + np.arange(k)).ravel()
+        channels = (groups[:, None] * n + np.arange(n)).ravel()
+        matrix = _block_diagonal(layer, groups)
+        for r in range(0, len(rows), height):
+            for c in range(0, len(channels), width):
+                part = matrix[r : r + height, c : c + width]
+                yield Block(rows[r : r + height], channels[c : c + width], part)
+
+
+def _block_diagonal(layer: IntegerLayer, groups: Integers) -> Integers:
+    """(groups * rows, groups * channels) weights of some groups side by side."""
+    k, n = layer.rows, layer.channels // layer.groups
+    matrix = np.zeros((len(groups), k, len(groups), n), np.int64)
+    for place, group in enumerate(groups):
+        matrix[place, :, place] = layer.weights[group * n : (group + 1) * n].T
+    return matrix.reshape(len(groups) * k, len(groups) * n)
+
+
+@dataclass(frozen=True)
+class InputCode:
+    """Unsigned inputs: what is driven is x_q - low, and low's share of the sums is taken off digitally."""
+
+    shift: int  # zero point less the least integer
+
+    @staticmethod
+    def of(layer: IntegerLayer) -> InputCode:
+        return InputCode(layer.input.zero - layer.input.low)
+
+    def driven(self, vectors: Integers) -> Integers:
+        """(vectors, groups * rows) unsigned, from (images, positions, groups, rows) less their zero point."""
+        return vectors.reshape(vectors.shape[0] * vectors.shape[1], -1) + self.shift
+
+    def correction(self, layer: IntegerLayer) -> Integers:
+        """(channels,) what to add to the sums of driven inputs: the bias, less the shift times the sum of weights."""
+        return np.asarray(layer.bias - self.shift * layer.weights.sum(axis=1))
