@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Outcome
+
+from tests.conftest import Outcome
 
 BAD = Path(__file__).parent / "bad"
 CASES = yaml.safe_load((BAD / "cli" / "cases.yaml").read_text())

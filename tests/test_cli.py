@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import COMMAND, Outcome
 
 import imcsim as package
+from tests.conftest import COMMAND, Outcome
 
 Command = Callable[..., Outcome]
 SMALL = ("resnet20_cifar", "--hardware", "rram-256")

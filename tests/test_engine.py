@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jobs import job_of, line, one_to_one, random_job, resnet_like
-from ticking import Ticking
 
 from imcsim import engine
 from imcsim.engine.contract import UNLIMITED, Edge, Job, JobOp, JobResult, Stage
 from imcsim.engine.fast_engine import simulate
+from tests.jobs import job_of, line, one_to_one, random_job, resnet_like
+from tests.ticking import Ticking
 
 TOTALS = (
     "n_images",

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from jobs import job_of, line, one_to_one, random_job, resnet_like, window_edge
 
 from imcsim import engine
 from imcsim.engine.capacity import least_capacities
@@ -17,6 +16,7 @@ from imcsim.engine.flat import flatten
 from imcsim.errors import ImcsimError
 from imcsim.kernels.event_loop import run_events
 from imcsim.kernels.memory import NONE, SOURCES
+from tests.jobs import job_of, line, one_to_one, random_job, resnet_like, window_edge
 
 ENGINES = tuple(engine.ENGINES)
 N_BATCHES, BATCH = 4, 100

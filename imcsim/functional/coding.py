@@ -52,7 +52,7 @@ class WeightCode:
 
     @property
     def _bases(self) -> Integers:
-        return np.int64(1) << self.bits_per_cell * np.arange(self.slices, dtype=np.int64)
+        return np.asarray(np.int64(1) << self.bits_per_cell * np.arange(self.slices, dtype=np.int64))
 
     def encode(self, weights: Integers) -> Integers:
         """(rows, channels * c_w) cell levels of weights (rows, channels). Raises ImcsimError where they do not fit."""
@@ -72,7 +72,7 @@ class WeightCode:
         parts = columns.reshape(len(columns), -1, self.slices, self.columns // self.slices)
         signs = np.array([1, -1][: parts.shape[-1]], np.int64)
         sums: Integers = np.einsum("vcsp,s,p->vc", parts, self._bases, signs)
-        return sums - self.offset * inputs.sum(axis=1, keepdims=True)
+        return np.asarray(sums - self.offset * inputs.sum(axis=1, keepdims=True))
 
 
 @dataclass(frozen=True)

@@ -129,4 +129,4 @@ def _windows(x: Integers, sliding: Sliding, groups: int) -> Integers:
     size = view.shape[2 : 2 + n]
     split = view.reshape(images, groups, channels // groups, *size, *sliding.kernel)
     order = (0, *range(3, 3 + n), 1, 2, *range(3 + n, 3 + 2 * n))
-    return split.transpose(order).reshape(images, int(np.prod(size)), groups, -1)
+    return np.asarray(split.transpose(order).reshape(images, int(np.prod(size)), groups, -1))
