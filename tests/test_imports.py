@@ -16,6 +16,7 @@ LAYERS = """
     config datasets private_links tracks
     layers parts pulses provenance
     workload converters devices write
+    cell_writing wires
     chip dataflow importers
     hardware
     plan costs
