@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "imcsim"
 LAYERS = """
     errors units streams kernels progress
-    shipped files mistakes engine
+    shipped files mistakes engine crossbar
     config datasets private_links tracks
     layers parts pulses provenance
     workload converters devices write

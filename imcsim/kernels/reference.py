@@ -1,0 +1,88 @@
+"""The analog multiply in plain numpy: slow, obvious, and what the compiled one is tested against."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+HALF = 32  # columns that share a Box-Muller pair are this far apart
+
+
+def digits_of(inputs: Array, n_bits: int, digit_bits: int) -> Array:
+    """(vectors, phases, rows), the least significant digit first."""
+    shifts = np.arange(0, n_bits, digit_bits)
+    return (inputs[:, None, :].astype(np.int64) >> shifts[:, None]) & ((1 << digit_bits) - 1)
+
+
+def group_sums(digits: Array, cells: Array, group_rows: int) -> Array:
+    """Column sums of every wordline group: (vectors, phases, wordline groups, columns)."""
+    starts = range(0, cells.shape[0], group_rows)
+    sums = [digits[..., a : a + group_rows] @ cells[a : a + group_rows] for a in starts]
+    return np.stack(sums, 2) if sums else np.zeros((*digits.shape[:2], 0, cells.shape[1]), np.int64)
+
+
+def mixed(key: Array, word: Array) -> Array:
+    """A 64-bit key from a key and a word, both uint64."""
+    golden = np.uint64(0x9E3779B97F4A7C15)
+    x = key ^ (word * golden + golden)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(x ^ (x >> np.uint64(31)))
+
+
+def hashed(key: Array, column: Array) -> Array:
+    """32 bits of a 64-bit key and a column."""
+    low, high = key.astype(np.uint32), (key >> np.uint64(32)).astype(np.uint32)
+    x = column.astype(np.uint32) * np.uint32(0x9E3779B9) + low
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
+    x = (x ^ (x >> np.uint32(15))) + high
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x846CA68B)
+    return x ^ (x >> np.uint32(16))
+
+
+def normals(seed: int, numbers: Array, n_phases: int, n_groups: int, n_columns: int) -> Array:
+    """Standard normals (vectors, phases, wordline groups, columns); ``numbers`` is uint64 (vectors,)."""
+    key = mixed(np.array([seed], np.uint64), numbers.astype(np.uint64))
+    place = np.arange(n_phases * n_groups, dtype=np.uint64).reshape(n_phases, n_groups)
+    key = mixed(key[:, None, None], place)[..., None]
+    column = np.arange(n_columns)
+    first = column - column // HALF % 2 * HALF
+    u = ((hashed(key, first) >> np.uint32(1)) + 0.5) / 2**31
+    bits = hashed(key, first + HALF)
+    angle = (bits & np.uint32(2**30 - 1)) / 2**30 * np.pi / 2
+    sign = np.where(column == first, bits >> np.uint32(31), (bits >> np.uint32(30)) & np.uint32(1)) * 2.0 - 1
+    return np.asarray(np.sqrt(-2 * np.log(u)) * np.where(column == first, np.cos(angle), np.sin(angle)) * sign)
+
+
+def noise_variance(digits: Array, variances: Array, group_rows: int) -> Array:
+    """Variance of every column sum; ``variances`` (rows, columns) of the cells, or a number."""
+    shape = (digits.shape[2], np.shape(variances)[1] if np.ndim(variances) else 1)
+    return group_sums(digits**2, np.broadcast_to(variances, shape), group_rows)
+
+
+def codes_of(sums: Array, thresholds: Array) -> Array:
+    """Number of thresholds at or below each sum: one exactly on a threshold gets the upper code."""
+    return np.searchsorted(thresholds, sums, side="right")
+
+
+def multiply(
+    digits: Array,
+    cells: Array,
+    group_rows: int,
+    offsets: Array,
+    thresholds: Array,
+    values: Array,
+    noise: Array | float = 0,
+) -> tuple[Array, Array]:
+    """Results (vectors, columns) and the sums that were converted (vectors, phases, wordline groups, columns).
+
+    ``noise``: added to every sum, real. ``values``: (phases, codes), what a code adds to the result, so that
+    the caller decides how phases are weighed.
+    """
+    sums = group_sums(digits, cells, group_rows) + offsets + noise
+    codes = codes_of(sums, thresholds)
+    phases = np.arange(digits.shape[1])[:, None, None]
+    return values[phases, codes].sum((1, 2)), sums
