@@ -16,6 +16,8 @@ TEST := $(VENV)/.installed-test
 demo: $(BASE)
 	$(BIN)/imcsim compare resnet50 --hardware rram-256 --write ember2b_word --batch $(BATCHES) --out $(OUT)
 	$(BIN)/imcsim compare densenet121 --hardware rram-256 --write ember2b_word --batch $(BATCHES) --out $(OUT)
+	$(BIN)/imcsim run workloads/models/resnet8_fashion.onnx --hardware rram-256 --scheme reprogram --write ember2b_word \
+	    --data workloads/models/fashion_mnist_1000.npz --images 200 --device rram_wan2022 --age 1d --out $(OUT)
 	@echo "The reports and figures of both comparisons lie in $(abspath $(OUT))."
 
 test: $(TEST)

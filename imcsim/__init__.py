@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from imcsim.hardware import Hardware, load_hardware
     from imcsim.report import Report
     from imcsim.run import run
+    from imcsim.values import Trial
     from imcsim.workload import Workload, load_workload
 
 __version__ = "0.1.0"
@@ -34,6 +35,7 @@ _HOMES = {
     "Hardware": "hardware",
     "ImcsimError": "errors",
     "Report": "report",
+    "Trial": "values",
     "Workload": "workload",
     "compare": "compare",
     "load_hardware": "hardware",
@@ -45,6 +47,7 @@ __all__ = [
     "Hardware",
     "ImcsimError",
     "Report",
+    "Trial",
     "Workload",
     "__version__",
     "compare",

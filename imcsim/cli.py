@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imcsim.errors import ImcsimError, did_you_mean
-from imcsim.shipped import shipped_files
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,6 +36,13 @@ IdealOption = Annotated[str, typer.Option(metavar="all|bus,dram,...", help="Part
 EngineOption = Annotated[str, typer.Option(metavar="fast|simpy", help="Which engine executes the plan.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything random.")]
 UnknownOption = Annotated[bool, typer.Option("--allow-unknown", help="Unknown ONNX operators cost nothing.")]
+DataOption = Annotated[str, typer.Option(metavar="PATH", help="Labelled images: then values are computed too.")]
+ImagesOption = Annotated[int, typer.Option(help="How many of them.")]
+DeviceOption = Annotated[str, typer.Option(metavar="KIND|FILE.py", help="The cells; see `imcsim list devices`.")]
+DeviceOptions = Annotated[list[str] | None, typer.Option("--device-option", metavar="NAME=VALUE", help="Set a field.")]
+AgeOption = Annotated[str, typer.Option(metavar="SECONDS|1h|1d|1y", help="Since programming.")]
+CompensationOption = Annotated[str, typer.Option(metavar="none|global", help="Of drift.")]
+NumbersOption = Annotated[str, typer.Option(metavar="X|R,G,B", help="Of pixels from 0 to 1, as the network wants it.")]
 WriteTimesOption = Annotated[str, typer.Option(metavar="expected|sampled", help="Expected write times, or drawn ones.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
 
@@ -56,6 +62,14 @@ def run(
     seed: SeedOption = 0,
     allow_unknown: UnknownOption = False,
     write_times: WriteTimesOption = "expected",
+    data: DataOption = "",
+    images: ImagesOption = 100,
+    mean: NumbersOption = "0",
+    std: NumbersOption = "1",
+    device: DeviceOption = "ideal",
+    device_option: DeviceOptions = None,
+    age: AgeOption = "0",
+    compensation: CompensationOption = "none",
     json_: JsonOption = False,
 ) -> None:
     """Simulate one workload on one chip under one scheme."""
@@ -63,11 +77,21 @@ def run(
     from imcsim.run import run as simulate
 
     _check_place(out)
+    trial = None
+    if data:
+        from imcsim.values import Trial
+
+        fields = {key: _value(text) for key, text in _pairs("--device-option", device_option).items()}
+        trial = Trial(
+            workload, data, images, _reals("--mean", mean), _reals("--std", std), device, fields, _seconds(age),
+            compensation,
+        )  # fmt: skip
     with progress.bar(workload) as show:
         report = simulate(
             workload, hardware, scheme, write=write, batch=batch, overrides=_pairs("--set", set_),
             options={key: _value(text) for key, text in _pairs("--option", option).items()}, ideal=_words(ideal),
-            engine=engine, seed=seed, sampled_writes=_sampled(write_times), allow_unknown=allow_unknown, progress=show,
+            engine=engine, seed=seed, sampled_writes=_sampled(write_times), allow_unknown=allow_unknown, trial=trial,
+            progress=show,
         )  # fmt: skip
         folder = report.write(out)
     if json_:
@@ -155,17 +179,19 @@ def export(
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(metavar="workloads|hardware|writes|schemes", help="What to list.")],
+    what: Annotated[str, typer.Argument(metavar="workloads|hardware|writes|schemes|devices", help="What to list.")],
     json_: JsonOption = False,
 ) -> None:
     """List what is shipped."""
+    from imcsim.listing import LISTS, print_rows
+
     if what not in LISTS:
         raise ImcsimError(f"list {what}", "there is no such list", did_you_mean(what, LISTS))
     rows = LISTS[what]()
     if json_:
         typer.echo(json.dumps(rows, indent=2))
     else:
-        _print_rows(rows)
+        print_rows(rows, _console())
 
 
 @app.command()
@@ -176,77 +202,13 @@ def version() -> None:
     typer.echo(__version__)
 
 
-# -- lists -------------------------------------------------------------------------------------------------------------
-
 FILE_COLUMNS = 120  # width of tables where standard output is no terminal
-Rows = list[dict[str, Any]]
-
-
-def _workloads() -> Rows:
-    from imcsim.workload import SUFFIXES, load_workload
-
-    loaded = [load_workload(name) for name in shipped_files("workloads", SUFFIXES)]
-    return [
-        {"name": w.name, "layers": len(w.layers), "weights": w.n_weights, "macs": w.n_macs,
-         "positions": sum(layer.positions for layer in w.weighted), "description": w.description}
-        for w in loaded
-    ]  # fmt: skip
-
-
-def _hardware() -> Rows:
-    from imcsim.hardware import load_hardware
-
-    loaded = [load_hardware(name) for name in shipped_files("hwconfigs")]
-    return [
-        {"name": h.name, "crossbars": h.n_crossbars, "rows": h.crossbar.rows, "columns": h.crossbar.columns,
-         "write": h.cell.write.name, "description": h.description}
-        for h in loaded
-    ]  # fmt: skip
-
-
-def _writes() -> Rows:
-    from imcsim.config import read_yaml
-
-    read = {name: read_yaml(path) for name, path in shipped_files("hwconfigs/write").items()}
-    return [{"name": name, "description": str(content.get("description", ""))} for name, content in read.items()]
-
-
-def _schemes() -> Rows:
-    from imcsim.schemes import registered
-
-    return [
-        {"name": name, "options": {key: str(field.default) for key, field in cls.model_fields.items()},
-         "description": (cls.__doc__ or "").strip().splitlines()[0]}
-        for name, cls in sorted(registered().items())
-    ]  # fmt: skip
-
-
-LISTS = {"workloads": _workloads, "hardware": _hardware, "writes": _writes, "schemes": _schemes}
-
-
-def _print_rows(rows: Rows) -> None:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, header_style="dim")
-    for key, value in rows[0].items():
-        wide = key in ("options", "description")
-        table.add_column(key, no_wrap=not wide, justify="right" if isinstance(value, int) else "left")
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
-    _console().print(table)
 
 
 def _console() -> Console:
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else FILE_COLUMNS)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key}={item}" for key, item in value.items())
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 # -- start and end -----------------------------------------------------------------------------------------------------
@@ -309,6 +271,24 @@ def _numbers(text: str) -> tuple[int, ...]:
         return tuple(int(word) for word in _words(text))
     except ValueError:
         raise ImcsimError(f"--batch {text}", "expected whole numbers", "write --batch 1,16,64") from None
+
+
+def _reals(option: str, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(word) for word in _words(text))
+    except ValueError:
+        hint = f"write {option} 0.5, or one for each channel: {option} 0.5,0.4,0.3"
+        raise ImcsimError(f"{option} {text}", "expected numbers", hint) from None
+
+
+def _seconds(text: str) -> float:
+    """An age such as 20, 5min, 1h, 1d or 1y."""
+    units = {"min": 60.0, "h": 3600.0, "d": 86_400.0, "y": 365 * 86_400.0, "s": 1.0}
+    unit = next((unit for unit in units if text.endswith(unit)), "")
+    try:
+        return float(text.removesuffix(unit)) * units.get(unit, 1.0)
+    except ValueError:
+        raise ImcsimError(f"--age {text}", "expected a time", "write --age 20 (seconds), 5min, 1h, 1d or 1y") from None
 
 
 def _sampled(text: str) -> bool:

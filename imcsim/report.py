@@ -6,6 +6,7 @@ Every key and column is described in ``docs/report.md``.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,13 +31,14 @@ if TYPE_CHECKING:
 __all__ = ["SCHEMA_VERSION", "Report", "build_report", "run_directory"]
 
 SCHEMA_VERSION = 1
+NO_VALUES: Mapping[str, Any] = {"kind": "none"}
 
 
-def build_report(trace: Trace, costs: CostTable, request: Request) -> Report:
-    """The report of a finished run. Raises ImcsimError for an action that has no price."""
+def build_report(trace: Trace, costs: CostTable, request: Request, values: Mapping[str, Any] = NO_VALUES) -> Report:
+    """The report of a finished run, and what ``values.measure`` found. ImcsimError for an action that has no price."""
     for _, component, action in {**trace.amounts(), **trace.setup_amounts()}:
         costs.price_pj(component, action)
-    return Report(trace, costs, request)
+    return Report(trace, costs, request, values)
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Report:
     trace: Trace
     costs: CostTable
     request: Request
+    values: Mapping[str, Any]
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -89,6 +92,7 @@ class Report:
             "batch": request.batch,
             "seed": [request.seed, request.sampled_writes],
             "engine": request.engine,
+            "values": self.values,
         })  # fmt: skip
 
     @cached_property
@@ -110,7 +114,7 @@ class Report:
         """
         request = replace(self.request, hardware=hardware) if hardware else self.request
         trace = replace(self.trace, hardware=hardware) if hardware else self.trace
-        return build_report(trace, costs, request)
+        return build_report(trace, costs, request, self.values)
 
     def write(self, out_dir: str | Path) -> Path:
         """Write the run's directory, ``out_dir/run_id``, whole or not at all, and return its path.
@@ -140,6 +144,7 @@ def _summary(report: Report) -> dict[str, Any]:
         "seed": request.seed,
         "sampled_writes": request.sampled_writes,
         "engine": request.engine,
+        "values": report.values,
         **_time_and_energy(report),
         "area_um2": report.costs.area_um2,
         "crossbars_used": trace.plan.crossbars_used,

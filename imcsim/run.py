@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imcsim import engine as engines
 from imcsim.costs import CostTable
@@ -16,10 +16,13 @@ from imcsim.jobs import compile_plan
 from imcsim.ledger import Trace
 from imcsim.plan import Phase, Plan
 from imcsim.progress import Progress, silent
-from imcsim.report import Report, build_report
+from imcsim.report import NO_VALUES, Report, build_report
 from imcsim.schemes import load_scheme
 from imcsim.timing import Context
 from imcsim.workload import Workload
+
+if TYPE_CHECKING:
+    from imcsim.values import Trial
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Request:
     engine: str = "fast"
     seed: int = 0
     sampled_writes: bool = False
+    trial: Trial | None = None  # images to compute values for
 
 
 def run(
@@ -50,13 +54,14 @@ def run(
     seed: int = 0,
     sampled_writes: bool = False,
     allow_unknown: bool = False,
+    trial: Trial | None = None,
     progress: Progress = silent,
 ) -> Report:
     """Simulate ``batch`` images of a workload on a chip under a scheme.
 
     ``workload`` and ``hardware`` are shipped names, files or loaded objects. ``write`` names a write preset,
     ``overrides`` sets hardware values by dotted key, ``options`` are the scheme's own, ``ideal`` names parts that
-    nothing waits for.
+    nothing waits for. ``trial`` gives images and cells: then the report says what the network answers.
     Raises ImcsimError for every kind of bad input, before anything is simulated.
 
     >>> report = run("resnet18", "rram-256", "basis_broadcast", write="ember2b_word", options={"q": 8})
@@ -65,7 +70,8 @@ def run(
     """
     loaded = workload if isinstance(workload, Workload) else load_network(workload, allow_unknown=allow_unknown)
     chip = prepare(hardware, overrides, write, ideal)
-    return execute(Request(loaded, chip, scheme, batch, dict(options or {}), engine, seed, sampled_writes), progress)
+    request = Request(loaded, chip, scheme, batch, dict(options or {}), engine, seed, sampled_writes, trial)
+    return execute(request, progress)
 
 
 def prepare(
@@ -85,8 +91,18 @@ def execute(request: Request, progress: Progress = silent) -> Report:
     _check(request)
     plan = plan_for(request)
     costs = CostTable.of(request.hardware)
+    values = _values(request, progress)
     trace = simulate(plan, request, progress)
-    return build_report(trace, costs, request)
+    return build_report(trace, costs, request, values)
+
+
+def _values(request: Request, progress: Progress) -> Mapping[str, Any]:
+    """What the network answers on the chip, where images were given."""
+    if request.trial is None:
+        return NO_VALUES
+    from imcsim.values import measure
+
+    return measure(request.trial, request.hardware, request.scheme, request.seed, progress)
 
 
 def _check(request: Request) -> None:

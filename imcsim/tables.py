@@ -62,6 +62,8 @@ def _headline(s: Mapping[str, Any]) -> Table:
         ("crossbars used", used, "crossbars for all weights", f"{s['crossbars_needed']:,}"),
         ("cells written per batch", _count(s["cells_written"]), "ADC conversions", _count(s["adc_conversions"])),
     ]
+    if s["values"]["kind"] == "measured":
+        rows.append((f"accuracy, {s['values']['images']:,} images", *_accuracy(s["values"])))
     if setup["cells_written"]:
         rows.append(("setup, once", _second(setup["time_ns"]), "setup energy, once", _joule(setup["energy_pj"])))
     table = Table(box=box.HORIZONTALS, show_header=False, padding=(0, 1), border_style="dim")
@@ -70,6 +72,12 @@ def _headline(s: Mapping[str, Any]) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def _accuracy(values: Mapping[str, Any]) -> tuple[str, str, str]:
+    low, high = values["accuracy_interval_95_frac"]
+    accuracy = f"{100 * values['accuracy_frac']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+    return accuracy, "answers as without errors", f"{100 * values['agreement_frac']:.1f} %"
 
 
 def _lifetime(lifetime: Mapping[str, Any]) -> str:

@@ -25,9 +25,9 @@ LAYERS = """
     timing figures tables
     spills perfetto quantised
     functional
-    jobs report
+    jobs report values
     run comparison
-    compare
+    compare listing
     cli
     __main__
 """.strip().split("\n")

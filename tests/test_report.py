@@ -205,6 +205,7 @@ def test_every_key_is_documented_in_order(report: Report) -> None:
     assert list(s) == documented("report.json")
     assert list(s["lifetime_inferences"]) == documented("lifetime_inferences")
     assert list(s["setup"]) == documented("setup")
+    assert s["values"] == {"kind": "none"}
     assert list(s["bottleneck"][0]) == documented("bottleneck")
     assert list(s["waiting_ns"]["bus"]) == documented("waiting_ns")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
+from pydantic import NonNegativeFloat, PositiveFloat, model_validator
 
 from imcsim.devices._base import DeviceSpec
 
@@ -13,7 +13,7 @@ class Spec(DeviceSpec):
     """No error at all, at any age; the range of conductances only sets the unit."""
 
     kind: Literal["ideal"]
-    g_max_usiemens: Annotated[PositiveFloat, Field(examples=[25.0])]
+    g_max_usiemens: PositiveFloat = 25.0  # any number: nothing depends on it
     g_min_usiemens: NonNegativeFloat = 0.0
 
     @model_validator(mode="after")

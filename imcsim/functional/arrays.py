@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imcsim import streams
 from imcsim.crossbar import Adc, Crossbar, ReadNoise, fixed_point, multiply
-from imcsim.devices import DeviceSpec, Floats
+from imcsim.devices import DeviceSpec, Floats, global_factor
 from imcsim.functional.coding import Block, InputCode, WeightCode, blocks
 from imcsim.hardware import Hardware
 from imcsim.quantised import IntegerLayer, Integers
@@ -33,6 +34,7 @@ class AnalogArrays:
     seed: int = 0
     age_s: float = 0.0
     weight_bits: int = 8
+    compensation: Literal["none", "global"] = "none"  # of drift: one factor for each crossbar
     conversions: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # by layer
     saturated: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     _programmed: dict[str, list[_Programmed]] = field(default_factory=dict)
@@ -58,8 +60,8 @@ class AnalogArrays:
         found = multiply(part.crossbar, inputs, bits, part.adc, noise=part.noise, numbers=numbers)
         self.saturated[layer.name] += int(found.saturated.sum())
         self.conversions[layer.name] += found.results.size * self.hardware.input_phases(bits, len(part.block.rows))
-        exact = self.code.decode(found.results, inputs * UNIT)
-        return np.asarray(np.rint(exact / UNIT).astype(np.int64))
+        read = np.rint(found.results * part.factor).astype(np.int64)
+        return np.asarray(np.rint(self.code.decode(read, inputs * UNIT) / UNIT).astype(np.int64))
 
     def _of(self, layer: IntegerLayer) -> list[_Programmed]:
         if layer.name not in self._programmed:
@@ -79,7 +81,9 @@ class AnalogArrays:
         noise = None
         if sigma.any():
             noise = ReadNoise(int(streams.rng(self.seed, "read", layer, number).integers(1 << 63)))
-        return _Programmed(block, crossbar, self._adc(len(block.rows)), noise)
+        fresh = (cells.programmed_usiemens - device.g_min_usiemens) / step_usiemens
+        factor = global_factor(fresh, levels) if self.compensation == "global" else 1.0
+        return _Programmed(block, crossbar, self._adc(len(block.rows)), noise, factor)
 
     def _adc(self, rows: int) -> Adc:
         """Codes from 0 to the largest sum of a wordline group, steps of one level where there are codes enough.
@@ -106,6 +110,7 @@ class _Programmed:
     crossbar: Crossbar
     adc: Adc
     noise: ReadNoise | None
+    factor: float  # on what was read, against drift
 
 
 def _variances(sigma: Floats) -> NDArray[np.float64] | None:
