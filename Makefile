@@ -33,6 +33,9 @@ bench: $(TEST)
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/whole_run.py
 	$(BIN)/python benchmarks/published.py
+	$(BIN)/python benchmarks/kernels.py
+	$(BIN)/python benchmarks/cell_writing.py
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/wires.py
 
 clean:
 	rm -rf $(VENV) $(OUT) imcsim-runs .pytest_cache .mypy_cache .ruff_cache

@@ -13,6 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from goals import report  # noqa: E402
+
 from imcsim import engine  # noqa: E402
 from imcsim.engine.capacity import least_capacities  # noqa: E402
 from imcsim.engine.contract import Job  # noqa: E402
@@ -37,13 +39,6 @@ def median_s(action, runs: int) -> float:
         action()
         seconds.append(time.perf_counter() - begin)
     return statistics.median(seconds)
-
-
-def report(name: str, value: float, unit: str, goal: float, at_least: bool = True) -> bool:
-    is_met = value >= goal if at_least else value <= goal
-    sign = ">=" if at_least else "<="
-    print(f"{name:<52}{value:>14,.4g} {unit:<8} goal {sign} {goal:,.4g}  {'met' if is_met else 'MISSED'}")
-    return is_met
 
 
 def main() -> int:

@@ -24,6 +24,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from goals import report  # noqa: E402
+
 GOAL_RATIO = {"no noise": 1.5, "noise": 1.0}  # kernel to matrix product, vectors per second
 GOAL_COMPILE_S, GOAL_CACHED_S = 20.0, 1.0  # first use; first use of a later process
 N_VECTORS, N_BITS, N_SLICES, CELL_BITS = 1024, 8, 4, 2
@@ -88,13 +90,6 @@ def in_own_process(task: str, size: int, threads: int, **more: str) -> dict[str,
     environment = {**os.environ, **dict.fromkeys(names, str(threads)), **more}
     words = [sys.executable, __file__, "--task", task, str(size)]
     return dict(json.loads(subprocess.run(words, check=True, capture_output=True, text=True, env=environment).stdout))
-
-
-def report(name: str, value: float, unit: str, goal: float, at_least: bool = True) -> bool:
-    is_met = value >= goal if at_least else value <= goal
-    sign = ">=" if at_least else "<="
-    print(f"{name:<52}{value:>10.2f} {unit:<3} goal {sign} {goal:<5g} {'met' if is_met else 'MISSED'}")
-    return is_met
 
 
 def compare(size: int, threads: int) -> list[bool]:

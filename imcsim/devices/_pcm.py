@@ -6,6 +6,7 @@ there the exponents are drawn anew at every call, here a cell draws its exponent
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -25,26 +26,26 @@ class DriftingPcm(DeviceSpec):
     """Cells with a drift exponent of their own (trait ``drift_exponent``); r is conductance relative to g_max."""
 
     @property
+    @abstractmethod
     def first_read_s(self) -> float:
         """t0: the time from programming to the first read of the fit, which is age 0."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def read_s(self) -> float:
         """t_r: how long one read of the fit took."""
-        raise NotImplementedError
 
+    @abstractmethod
     def exponent_mean(self, r: Floats) -> Floats:
         """Mean of the drift exponent over cells."""
-        raise NotImplementedError
 
+    @abstractmethod
     def exponent_sigma(self, r: Floats) -> Floats:
         """Standard deviation of the drift exponent over cells."""
-        raise NotImplementedError
 
+    @abstractmethod
     def flicker(self, r: Floats) -> Floats:
         """Q_s: amplitude of the 1/f noise relative to the conductance."""
-        raise NotImplementedError
 
     def draw_traits(self, target_usiemens: Floats, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         """The exponents, by the target: absolute values of normal numbers (aihwkit)."""
