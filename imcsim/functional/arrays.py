@@ -16,7 +16,7 @@ from imcsim.functional.coding import Block, InputCode, WeightCode, blocks
 from imcsim.hardware import Hardware
 from imcsim.quantised import IntegerLayer, Integers
 
-FRACTION_BITS = 8  # of a level step, in conductances and converted values
+FRACTION_BITS = 8  # of conductances, in steps of the converter
 UNIT = 1 << FRACTION_BITS
 
 
@@ -60,8 +60,7 @@ class AnalogArrays:
         found = multiply(part.crossbar, inputs, bits, part.adc, noise=part.noise, numbers=numbers)
         self.saturated[layer.name] += int(found.saturated.sum())
         self.conversions[layer.name] += found.results.size * self.hardware.input_phases(bits, len(part.block.rows))
-        read = np.rint(found.results * part.factor).astype(np.int64)
-        return np.asarray(np.rint(self.code.decode(read, inputs * UNIT) / UNIT).astype(np.int64))
+        return self.code.decode(found.results, inputs, part.factor * part.step_levels)
 
     def _of(self, layer: IntegerLayer) -> list[_Programmed]:
         if layer.name not in self._programmed:
@@ -70,36 +69,36 @@ class AnalogArrays:
         return self._programmed[layer.name]
 
     def _program(self, layer: str, number: int, block: Block) -> _Programmed:
-        """Write a crossbar and read where its cells are at the age; everything in level steps from here on."""
+        """Write a crossbar and read where its cells are at the age, in steps of its converter."""
         device, bar = self.device, self.hardware.crossbar
+        adc, step_levels = self._adc(len(block.rows))
         step_usiemens = (device.g_max_usiemens - device.g_min_usiemens) / (self.code.levels - 1)
         targets = device.g_min_usiemens + step_usiemens * self.code.encode(block.weights)
         cells = device.program(targets, streams.rng(self.seed, "program", layer, number))
         levels = (device.conductance_usiemens(cells, self.age_s) - device.g_min_usiemens) / step_usiemens
-        sigma = device.read_sigma_usiemens(cells, self.age_s) / step_usiemens
-        crossbar = Crossbar(fixed_point(levels, FRACTION_BITS), bar.wordlines_active, bar.dac_bits, _variances(sigma))
+        sigma = device.read_sigma_usiemens(cells, self.age_s) / (step_usiemens * step_levels)
+        conductances = fixed_point(levels / step_levels, FRACTION_BITS)
+        crossbar = Crossbar(conductances, bar.wordlines_active, bar.dac_bits, _variances(sigma))
         noise = None
         if sigma.any():
             noise = ReadNoise(int(streams.rng(self.seed, "read", layer, number).integers(1 << 63)))
         fresh = (cells.programmed_usiemens - device.g_min_usiemens) / step_usiemens
         factor = global_factor(fresh, levels) if self.compensation == "global" else 1.0
-        return _Programmed(block, crossbar, self._adc(len(block.rows)), noise, factor)
+        return _Programmed(block, crossbar, adc, step_levels, noise, factor)
 
-    def _adc(self, rows: int) -> Adc:
-        """Codes from 0 to the largest sum of a wordline group, steps of one level where there are codes enough.
+    def _adc(self, rows: int) -> tuple[Adc, float]:
+        """The converter and its step in levels: codes up to the largest sum of a wordline group, no finer than a level.
 
-        Thresholds lie halfway between the values; an ideal converter has one code for every whole sum, also below 0.
+        Thresholds lie halfway between the values of the codes; an ideal converter has one for every whole sum, also
+        below 0.
         """
         bar, adc = self.hardware.crossbar, self.hardware.tile.adc
         largest = min(rows, bar.wordlines_active) * (self.code.levels - 1) * ((1 << bar.dac_bits) - 1)
         if adc.kind == "ideal":
-            values = np.arange(-largest, 2 * largest + 1) * UNIT
+            lowest, n_codes, step_levels = -largest, 3 * largest + 1, 1.0
         else:
-            top = (1 << adc.bits) - 1
-            values = np.rint(np.arange(top + 1) * UNIT * max(1.0, largest / top)).astype(np.int64)
-        cuts = (values[1:] + values[:-1] + 1) // 2
-        half = int(values[1] - values[0]) // 2
-        return Adc.listed(cuts, values, int(values[0]) - half, int(values[-1]) + half + 1)
+            lowest, n_codes, step_levels = 0, 1 << adc.bits, max(1.0, largest / ((1 << adc.bits) - 1))
+        return Adc.uniform(n_codes, FRACTION_BITS, lowest * UNIT - UNIT // 2, lowest), step_levels
 
 
 @dataclass(frozen=True)
@@ -109,6 +108,7 @@ class _Programmed:
     block: Block
     crossbar: Crossbar
     adc: Adc
+    step_levels: float  # of the converter
     noise: ReadNoise | None
     factor: float  # on what was read, against drift
 

@@ -64,14 +64,17 @@ class WeightCode:
         digits = parts[:, :, None, :] // self._bases[:, None] % self.levels  # rows, channels, slices, polarities
         return np.asarray(digits.reshape(len(weights), -1))
 
-    def decode(self, columns: Integers, inputs: Integers) -> Integers:
+    def decode(self, columns: Integers, inputs: Integers, unit: float = 1.0) -> Integers:
         """(vectors, channels) sums of products from column results (vectors, channels * c_w).
 
-        ``inputs``: (vectors, rows), what was driven, for the offset.
+        ``inputs``: (vectors, rows), what was driven, for the offset. ``unit``: levels that 1 in a result stands for;
+        the sums are rounded to whole ones.
         """
         parts = columns.reshape(len(columns), -1, self.slices, self.columns // self.slices)
         signs = np.array([1, -1][: parts.shape[-1]], np.int64)
         sums: Integers = np.einsum("vcsp,s,p->vc", parts, self._bases, signs)
+        if unit != 1:
+            sums = np.rint(sums * unit).astype(np.int64)
         return np.asarray(sums - self.offset * inputs.sum(axis=1, keepdims=True))
 
 
