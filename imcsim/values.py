@@ -47,6 +47,9 @@ def measure(trial: Trial, hardware: Hardware, scheme: str, seed: int, progress: 
     if scheme not in SCHEMES:
         hint = f"take --scheme {' or '.join(SCHEMES)}, or leave out --data"
         raise ImcsimError(f"scheme '{scheme}'", "computes no values: its coefficients are synthetic", hint)
+    if not trial.model.endswith(".onnx"):
+        hint = "give a quantised ONNX model, such as workloads/models/resnet8_fashion.onnx, or leave out --data"
+        raise ImcsimError(trial.model, "is a trace of layers, from which no values follow", hint)
     if trial.compensation not in COMPENSATIONS:
         hint = did_you_mean(trial.compensation, COMPENSATIONS)
         raise ImcsimError(f"compensation '{trial.compensation}'", "there is no such compensation", hint)
@@ -54,6 +57,7 @@ def measure(trial: Trial, hardware: Hardware, scheme: str, seed: int, progress: 
     device = load_device(trial.device, **trial.device_options)
     data = load_dataset(trial.data).first(trial.images)
     arrays = AnalogArrays(hardware, device, seed, trial.age_s, compensation=cast(Any, trial.compensation))
+    network.check_images(data.images.shape[1:])
     pixels = data.scaled(trial.mean, trial.std)
     found = evaluate(network, pixels, data.labels, arrays, progress=progress)
     return {

@@ -141,6 +141,34 @@ def test_a_qdq_network_gives_the_library_s_integers(
     assert_same_integers(model, rng.normal(0, 1.5, (3, 3, 7, 6)).astype(np.float32))
 
 
+def qlinear_network(rng: np.random.Generator, dtype: type) -> onnx.ModelProto:
+    """QuantizeLinear, a grouped QLinearConv with zero points and strides, a QLinearMatMul, DequantizeLinear."""
+    b = Builder(rng, dtype)
+    x, y, z = b.scale("x", 0.03), b.scale("y", 0.4), b.scale("z", 3.0)
+    weights = b.constant("w", rng.integers(-128, 128, (6, 2, 3, 3), np.int8))
+    scales = [b.constant("ws", rng.uniform(0.002, 0.02, 6).astype(np.float32)), b.constant("wz", np.zeros(6, np.int8))]
+    bias = b.constant("b", rng.integers(-5000, 5000, 6, np.int32))
+    matrix = b.constant("m", rng.integers(-128, 128, (54, 5), np.int8))
+    unit = [b.constant("ms", np.array(0.01, np.float32)), b.constant("mz", np.array(0, np.int8))]
+    conv = ["xq", *x, weights, *scales, *y, bias]
+    b.nodes += [
+        helper.make_node("QuantizeLinear", ["x", *x], ["xq"]),
+        helper.make_node("QLinearConv", conv, ["yq"], name="conv", group=2, strides=[2, 2], pads=[1, 1, 1, 1]),
+        helper.make_node("Flatten", ["yq"], ["flat"]),
+        helper.make_node("QLinearMatMul", ["flat", *y, matrix, *unit, *z], ["zq"], name="product"),
+        helper.make_node("DequantizeLinear", ["zq", *z], ["out"]),
+    ]
+    return b.model((4, 6, 6), "out")
+
+
+@given(seed=st.integers(0, 10**6), dtype=st.sampled_from([np.int8, np.uint8]))
+@settings(max_examples=20, deadline=None)
+def test_a_qlinear_network_gives_the_library_s_integers(seed: int, dtype: type) -> None:
+    rng = np.random.default_rng(seed)
+    model = qlinear_network(rng, dtype)
+    assert_same_integers(model, rng.normal(0, 1.5, (3, 4, 6, 6)).astype(np.float32))
+
+
 def test_resnet20_gives_the_library_s_integers_on_100_images() -> None:
     if not RESNET20.exists():
         pytest.skip(f"{RESNET20.name} is not on this machine")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import imcsim
@@ -66,6 +67,7 @@ def test_the_command_line_says_the_same_as_python(imcsim: Command, tmp_path: Pat
     ("trial", "scheme", "problem"),
     [
         (Trial(MODEL, DATA), "basis_broadcast", "computes no values"),
+        (Trial("resnet50", DATA), "reprogram", "is a trace of layers, .* give a quantised ONNX model"),
         (Trial(MODEL, DATA, compensation="some"), "reprogram", "no such compensation"),
         (Trial(MODEL, DATA, device="pcm"), "reprogram", "device 'pcm': there is no such device; known: ideal"),
         (Trial(MODEL, DATA, images=1001), "reprogram", "there are 1,000"),
@@ -76,6 +78,19 @@ def test_the_command_line_says_the_same_as_python(imcsim: Command, tmp_path: Pat
 def test_what_does_not_fit_together_is_refused(trial: Trial, scheme: str, problem: str) -> None:
     with pytest.raises(ImcsimError, match=problem):
         imcsim.run(MODEL, "rram-256", scheme, trial=trial)
+
+
+@pytest.mark.parametrize(("images", "labels", "problem"), [
+    (np.zeros((3, 3, 32, 32), np.uint8), [0, 1, 2], "takes images of 1 x 28 x 28, the data has 3 x 32 x 32"),
+    (np.zeros((3, 28), np.uint8), [0, 1, 2], "takes images of 1 x 28 x 28, the data has 28"),
+    (np.zeros((3, 1, 28, 28), np.uint8), [0, 1, 10], "labels: run from 0 to 10, the network tells 10 classes apart"),
+])  # fmt: skip
+def test_data_for_another_network_is_refused(
+    images: np.ndarray, labels: list[int], problem: str, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "other.npz", images=images, labels=labels)
+    with pytest.raises(ImcsimError, match=problem):
+        ran(Trial(MODEL, str(tmp_path / "other.npz"), images=3))
 
 
 @pytest.mark.parametrize("age", ["soon", "1 week", "d"])

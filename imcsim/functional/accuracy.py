@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imcsim.errors import ImcsimError
 from imcsim.progress import Progress, silent
 from imcsim.quantised import IntegerLayer, Integers, Multiply, QuantisedNetwork
 
@@ -63,16 +64,25 @@ def evaluate(
     """Run images (n, ...) through a network with ``multiply``, and beside it with exact arithmetic.
 
     ``labels``: (n,) the class of each. ``at_once``: images of one batch; it bounds the memory and changes nothing else.
+    Raises ImcsimError where a label is no class of the network.
     """
     errors = _Errors(multiply)
     correct = agreeing = 0
     for number, part in enumerate(_parts(len(images), at_once)):
         progress(number, -(-len(images) // at_once), "images")
+        scores = network.run(images[part])
+        _check_labels(labels[part], scores.shape[-1])
+        exact = scores.argmax(axis=-1).reshape(-1)
         answers = network.run(images[part], errors).argmax(axis=-1).reshape(-1)
-        exact = network.run(images[part]).argmax(axis=-1).reshape(-1)
         correct += int((answers == labels[part]).sum())
         agreeing += int((answers == exact).sum())
     return Accuracy(len(images), correct, agreeing, errors.snr_db())
+
+
+def _check_labels(labels: Array, n_classes: int) -> None:
+    if labels.min() < 0 or labels.max() >= n_classes:
+        problem = f"run from {labels.min()} to {labels.max()}, the network tells {n_classes} classes apart"
+        raise ImcsimError("labels", problem, f"number the classes from 0 to {n_classes - 1}")
 
 
 def _parts(n: int, at_once: int) -> Iterator[slice]:

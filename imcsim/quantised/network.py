@@ -49,6 +49,14 @@ class QuantisedNetwork:
     def layers(self) -> list[IntegerLayer]:
         return [site.layer for site in self.sites]
 
+    def check_images(self, shape: tuple[int, ...]) -> None:
+        """Raise ImcsimError where images of a ``shape`` (without their number) are not what the network takes."""
+        dims = next(item for item in self.model.graph.input if item.name == self.inputs[0]).type.tensor_type.shape.dim
+        wanted = tuple(dim.dim_value for dim in dims)[1:]  # 0 where any size will do
+        if len(wanted) != len(shape) or any(size and size != own for size, own in zip(wanted, shape, strict=True)):
+            problem = f"takes images of {_by(wanted)}, the data has {_by(shape)} (channels first)"
+            raise ImcsimError(self.where, problem, "give the data set that it was trained on, or resize the images")
+
     def run(self, images: Array, multiply: Multiply = IntegerLayer.sums) -> Array:
         """The network's first output for images (n, ...), with ``multiply`` for the weighted layers."""
         *_, (_, output) = self.steps(images, multiply)
@@ -74,6 +82,10 @@ class QuantisedNetwork:
             pieces.append(Piece.before(self.model, site.reads, known))
             known |= {site.reads, site.gives}
         return [*pieces, Piece.before(self.model, self.outputs[0], known)]
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(size or "any") for size in shape)
 
 
 @dataclass(frozen=True)
