@@ -39,6 +39,8 @@ class Dataset:
 
         Raises ImcsimError where their number does not fit the channels, or a spread is not positive.
         """
+        if not np.isfinite([*mean, *std]).all():
+            raise ImcsimError(f"{self.name}: mean and std", "must be finite numbers", "give those of the training data")
         if min(std) <= 0:
             raise ImcsimError(f"{self.name}: std", "must be greater than 0", "give the spread of each channel")
         pixels = self.images.astype(np.float32) / (255 if self.images.dtype == np.uint8 else 1)

@@ -134,6 +134,7 @@ def test_more_images_than_there_are_is_refused(n: int) -> None:
 
 def test_spreads_and_channels_must_fit() -> None:
     data = Dataset("d", COLOUR, LABELS)
-    for mean, std, problem in (((0.0, 0.0), (1.0,), "2 numbers for images of 3"), ((0.0,), (0.0,), "greater than 0")):
+    for mean, std, problem in (((0.0, 0.0), (1.0,), "2 numbers for images of 3"), ((0.0,), (0.0,), "greater than 0"),
+                               ((0.0,), (float("nan"),), "must be finite")):  # fmt: skip
         with pytest.raises(ImcsimError, match=problem):
             data.scaled(mean, std)
