@@ -1,51 +1,36 @@
 """Writing a crossbar cell by cell: pulses, verify reads and failures of every cell, and what they add up to.
 
-Two models of a cell, one way to add up. ``write_verify`` moves conductances pulse by pulse; ``draw_counts`` only draws
-how many pulses a cell takes, from the distribution of a write circuit (imcsim/write.py has its expected values).
+``write_verify`` moves conductances pulse by pulse; ``draw_counts`` only draws how many pulses a cell takes, from the
+distribution of a write circuit; ``count_words`` and ``count_arrays`` say what circuits do that were measured from
+outside (imcsim/write.py has the expected values of all of them).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imcsim.errors import ImcsimError
-from imcsim.pulses import attempt
-from imcsim.write import Verify
+from imcsim.pulses import PulsedCell, attempt
+from imcsim.write import Array, Verify, Word
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
-class PulsedCell(NamedTuple):
-    """How a cell answers pulses, and when its write circuit is content; conductances in uS.
-
-    The n-th pulse in the same direction (n = 0, 1, ...) moves a cell by step * (1 + growth_frac * n) * its own factor *
-    a normal number of mean 1 and deviation step_sigma_frac: growth 0 is a constant amplitude, growth above 0 an
-    incremental one, which begins anew where the direction changes.
-    """
-
-    set_step_usiemens: float  # upwards
-    reset_step_usiemens: float  # downwards
-    growth_frac: float
-    step_sigma_frac: float
-    read_sigma_usiemens: float  # of one verify read
-    band_usiemens: float  # a read within +- band of the target passes
-    g_min_usiemens: float
-    g_max_usiemens: float
-
-
 class Written(NamedTuple):
     """What writing some cells took; arrays are (rows, columns) unless said otherwise."""
 
-    pulses: Ints
+    pulses: NDArray[Any]  # whole numbers, or the mean of a circuit that was measured from outside
     verifies: Ints
     failed: Bools  # outside their target at the end
     row_time_ns: Floats  # (rows,): groups of a row follow one another, each as long as its slowest cell
     energy_pj: float
+    actions: Mapping[str, float]  # of the component ``cell``
 
     @property
     def time_ns(self) -> float:
@@ -120,8 +105,29 @@ def _written(pulses: Ints, verifies: Ints, failed: Bools, circuit: Verify) -> Wr
     starts = np.arange(0, columns, columns if circuit.cells_at_once == "row" else circuit.cells_at_once)
     slowest = [np.maximum.reduceat(counts, starts, axis=1).sum(axis=1) for counts in (pulses, verifies)]
     row_time_ns = slowest[0] * circuit.pulse_ns + slowest[1] * circuit.verify_ns + starts.size * circuit.row_setup_ns
-    energy_pj = float(pulses.sum() * circuit.pulse_pj + verifies.sum() * circuit.verify_pj)
-    return Written(pulses, verifies, failed, row_time_ns, energy_pj)
+    actions = {"pulse": float(pulses.sum()), "verify": float(verifies.sum())}
+    energy_pj = actions["pulse"] * circuit.pulse_pj + actions["verify"] * circuit.verify_pj
+    return Written(pulses, verifies, failed, row_time_ns, energy_pj, actions)
+
+
+def count_words(circuit: Word, unchanged: Bools, rng: np.random.Generator) -> Written:
+    """Words in which a cell changes are written, in rows of (rows, columns); a fraction of their cells fails."""
+    changed = ~unchanged
+    starts = np.arange(0, changed.shape[1], circuit.cells_at_once)
+    words = np.logical_or.reduceat(changed, starts, axis=1).sum(axis=1)
+    failed = changed & (rng.random(changed.shape) < circuit.fail_frac)
+    cells, none = float(changed.sum()), np.zeros(changed.shape, np.int64)
+    pulses = circuit.mean_pulses * changed
+    return Written(pulses, none, failed, words * circuit.word_ns, cells * circuit.cell_pj, {"write": cells})
+
+
+def count_arrays(circuit: Array, rows: int, columns: int, rng: np.random.Generator) -> Written:
+    """Whole arrays are written, whatever changes; the time is shared evenly by the rows."""
+    n, shape = circuit.amounts(rows, columns, rows * columns)["array"], (rows, columns)
+    row_time_ns = np.full(rows, circuit.time_ns(rows, columns) / rows)
+    failed = rng.random(shape) < circuit.fail_frac
+    pulses, none = np.full(shape, circuit.mean_pulses), np.zeros(shape, np.int64)
+    return Written(pulses, none, failed, row_time_ns, n * circuit.array_pj, {"array": n})
 
 
 def _check(cell: PulsedCell, circuit: Verify) -> None:

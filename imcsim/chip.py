@@ -86,6 +86,34 @@ class Tile(Spec):
         return self
 
 
+class ResistiveWires(Spec):
+    """Wires that drop voltage: what a cell adds to its lines, and what lies at their ends."""
+
+    kind: Literal["resistive"]
+    wordline_ohm: NonNegativeFloat  # from cell to cell
+    bitline_ohm: NonNegativeFloat  # from cell to cell
+    driver_ohm: NonNegativeFloat
+    sense_ohm: NonNegativeFloat
+
+
+class UnstatedActivity(Spec):
+    """Prices of reads hold for whatever their source had in mind; they are paid for every row and cell that is used."""
+
+    kind: Literal["unstated"]
+
+
+class StatedActivity(Spec):
+    """Use of the array for which the prices of its reads hold; where values are computed, what they find is paid.
+
+    ``driven_frac``: input digits over the largest ones. ``charge_frac``: digits times conductances above the least one,
+    over the same with all digits and cells at their highest.
+    """
+
+    kind: Literal["stated"]
+    driven_frac: Annotated[float, Field(gt=0, le=1)]
+    charge_frac: Annotated[float, Field(gt=0, le=1)]
+
+
 class Crossbar(Spec):
     """One array of cells with its drivers, and how weights and inputs are cut into its cells and phases."""
 
@@ -97,6 +125,10 @@ class Crossbar(Spec):
     dac_bits: PositiveInt
     evaluate_ns: PositiveFloat  # settling of the analog column sums for one input phase
     shift_add_cycles: PositiveInt  # depth of the shift-add pipeline behind the ADC
+    wires: Annotated[ResistiveWires | IdealPart, Field(discriminator="kind")] = IdealPart(kind="ideal")
+    activity: Annotated[StatedActivity | UnstatedActivity, Field(discriminator="kind")] = UnstatedActivity(
+        kind="unstated"
+    )
 
     @model_validator(mode="after")
     def _wordlines_exist(self) -> Crossbar:

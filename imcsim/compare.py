@@ -33,6 +33,8 @@ from imcsim.workload import Workload
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from imcsim.values import Trial
+
 SCHEMA_VERSION = 1
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # name in a comparison -> scheme and its options
     "static": ("static", {}),
@@ -41,9 +43,12 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # name in a comparison -> s
     "reprogram_buffered": ("reprogram", {"grouping": "packed", "overlap": True}),
     "basisn_inferred": ("basisn_inferred", {}),
     "basis_broadcast": ("basis_broadcast", {}),
+    "basis_exact": ("basis_broadcast", {"basis": "hadamard"}),
     "hybrid": ("hybrid", {}),
     "digital": ("digital", {}),
 }
+COSTED = tuple(name for name in VARIANTS if name != "basis_exact")  # the default without images
+VALUED = ("static", "reprogram", "reprogram_packed", "basis_exact", "digital")  # the default with them
 WRITES = ("ideal_single", "ember2b_word", "radar2b_serial")
 BATCHES = (1, 16, 64, 256)
 
@@ -122,7 +127,7 @@ def compare(
     *,
     writes: Sequence[str] = (),
     batches: Sequence[int] = BATCHES,
-    schemes: Sequence[str] = tuple(VARIANTS),
+    schemes: Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
     ideal: Sequence[str] = (),
     engine: str = "fast",
@@ -130,11 +135,13 @@ def compare(
     processes: int = 1,
     keep_runs: str | Path | None = None,
     allow_unknown: bool = False,
+    trial: Trial | None = None,
     progress: Progress = silent,
 ) -> Comparison:
     """Run every scheme with every write preset and batch; the baseline is the better of R0 and R1 for each batch.
 
-    ``schemes``: names of ``VARIANTS``, or of schemes or files with their default options. ``writes``: presets, by
+    ``schemes``: names of ``VARIANTS``, or of schemes or files with their default options; without any ``COSTED``, or
+    ``VALUED`` where a ``trial`` gives images, so that accuracies stand beside the ratios. ``writes``: presets, by
     default ``WRITES`` (or the one of a loaded ``hardware``). ``processes``: runs at the same time (a script that asks
     for more than one needs the usual main guard). ``keep_runs``: where the directory of each run is written too.
     Raises ImcsimError for bad input; a network that does not fit a scheme is a row that says so.
@@ -144,10 +151,10 @@ def compare(
     []
     """
     loaded = workload if isinstance(workload, Workload) else load_network(workload, allow_unknown=allow_unknown)
-    names = _checked(schemes)
+    names = _checked(schemes or (VALUED if trial else COSTED))
     chips = _chips(hardware, writes, overrides, ideal)
     cases = [
-        (write, name, Request(loaded, chip, scheme, batch, options, engine, seed))
+        (write, name, Request(loaded, chip, scheme, batch, options, engine, seed, trial=trial))
         for (write, chip), batch in product(chips.items(), _checked_batches(batches))
         for name in names
         for scheme, options in [VARIANTS.get(name, (name, {}))]
@@ -159,8 +166,9 @@ def compare(
     with_ratios = related(rows)
     chip = next(iter(chips.values()))
     settings = {
-        "writes": list(chips), "batches": list(batches), "schemes": list(schemes), "engine": engine, "seed": seed,
+        "writes": list(chips), "batches": list(batches), "schemes": names, "engine": engine, "seed": seed,
         "overrides": dict(overrides or {}), "ideal": list(ideal), "hardware_hash": chip.hash,
+        "trial": _settings(trial) if trial else {},
     }  # fmt: skip
     return Comparison(loaded.name, chip.name, settings, tuple(with_ratios), tuple(crossovers(with_ratios)))
 
@@ -238,12 +246,23 @@ def _row(case: Case, keep_runs: str | Path | None) -> Row:
     return _row_of(write, name, report)
 
 
+ANSWERS = ("accuracy_frac", "accuracy_interval_95_frac", "agreement_frac")
+
+
+def _settings(trial: Trial) -> dict[str, Any]:
+    """What decides the answers."""
+    return {key: value for key, value in asdict(trial).items() if key != "journal"}
+
+
 def _row_of(write: str, name: str, report: Report) -> Row:
-    summary = report.summary
-    same = (
+    summary = dict(report.summary)
+    same: tuple[str, ...] = (
         "cycles_per_inference", "latency_ns", "interval_ns", "energy_pj", "edp_latency_pj_ns", "edp_throughput_pj_ns",
         "area_um2", "crossbars_used",
     )  # fmt: skip
+    if summary["values"]["kind"] == "measured":
+        summary |= {key: summary["values"][key] for key in ANSWERS}
+        same += ANSWERS
     closed_form = closed_form_cycles(report.trace)
     return Row(
         write, report.trace.batch, name, closed_form_cycles=closed_form, line=line(report.trace),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -161,14 +162,14 @@ def explain(hardware: Hardware, console: Console | None = None) -> None:
 
     console = console or Console(width=None if sys.stdout.isatty() else WIDTH)
     console.print(f"[bold]{hardware.name}[/bold]: {hardware.description}")
-    console.print(_table("Numbers", tree(hardware)))
-    console.print(_table("Sums", sums(hardware)))
-    console.print(_table("Parts", parts(hardware)))
-    console.print(_table("Prices", CostTable.of(hardware).frame()))
+    console.print(table("Numbers", tree(hardware)))
+    console.print(table("Sums", sums(hardware)))
+    console.print(table("Parts", parts(hardware)))
+    console.print(table("Prices", CostTable.of(hardware).frame()))
     at = hardware.precision
-    console.print(_table(f"Figures at {at.weight_bits}-bit weights and {at.input_bits}-bit inputs", figures(hardware)))
+    console.print(table(f"Figures at {at.weight_bits}-bit weights and {at.input_bits}-bit inputs", figures(hardware)))
     if hardware.published:
-        console.print(_table("Against the paper", _as_printed(published(hardware))))
+        console.print(table("Against the paper", _as_printed(published(hardware))))
     console.print(f"[bold]Assumed, because nobody published them: {len(hardware.assumed())}[/bold]")
     for row in hardware.assumed():
         console.print(f"  {row}", markup=False, highlight=False, soft_wrap=True)
@@ -188,12 +189,19 @@ def _digits(ours: float, theirs: float) -> str:
     return f"{ours:.{len(decimals)}f}"
 
 
-def _table(title: str, frame: DataFrame) -> Table:
+def table(title: str, frame: DataFrame) -> Table:
+    """A frame for the terminal; what is no number is a dash."""
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
+    shown = Table(title=title, title_justify="left")
     for column, kind in zip(frame.columns, frame.dtypes, strict=True):
-        table.add_column(column, justify="right" if kind.kind in "fiu" else "left", overflow="fold")
+        shown.add_column(column, justify="right" if kind.kind in "fiu" else "left", overflow="fold")
     for row in frame.itertuples(index=False):
-        table.add_row(*(f"{cell:.6g}" if isinstance(cell, float) else str(cell) for cell in row))
-    return table
+        shown.add_row(*(_cell(cell) for cell in row))
+    return shown
+
+
+def _cell(cell: object) -> str:
+    if not isinstance(cell, float):
+        return str(cell)
+    return "-" if math.isnan(cell) else f"{cell:.6g}"

@@ -55,7 +55,7 @@ def cycles_against_batch(comparison: Comparison | DataFrame, path: str | Path) -
     writes = list(dict.fromkeys(frame["write"])) if "write" in frame else [""]
     schemes = list(dict.fromkeys(frame["scheme"]))
     inches = (PANEL_INCHES[0] * len(writes) + 0.4, PANEL_INCHES[1] + 0.9)
-    with _figure(path, "cycles_against_batch", inches) as (figure, made):
+    with saved_figure(path, "cycles_against_batch", inches) as (figure, made):
         panels = figure.subplots(1, len(writes), sharey=True, squeeze=False)[0]
         for axes, write in zip(panels, writes, strict=True):
             part = frame[frame["write"] == write] if write else frame
@@ -146,7 +146,7 @@ def energy_stack(energies_pj: Mapping[str, Mapping[str, float]], path: str | Pat
     shown = shares.loc[:, (shares >= 1).any()]
     shown = shown[shown.sum().sort_values(ascending=False, kind="stable").index]
     rest = (100 - shown.sum(axis=1)).clip(lower=0.0)
-    with _figure(path, "energy_stack", (7.2, 1.5 + 0.42 * len(shown))) as (figure, made):
+    with saved_figure(path, "energy_stack", (7.2, 1.5 + 0.42 * len(shown))) as (figure, made):
         axes = figure.subplots()
         _stacked(axes, shown.assign(other=rest) if (rest > 0.05).any() else shown, COMPONENT_COLOURS)
         for row, energy_pj in enumerate(total_pj):
@@ -166,7 +166,7 @@ def critical_path_bar(critical_path: DataFrame, path: str | Path, n_layers: int 
     top, rest = table.iloc[:n_layers], table.iloc[n_layers:]
     top = top[top.sum().sort_values(ascending=False, kind="stable").index]
     top = top.loc[:, top.max() >= 0.005 * top.to_numpy().sum(axis=1).max(initial=0.0)]
-    with _figure(path, "critical_path", (7.2, 1.4 + 0.27 * len(top))) as (figure, made):
+    with saved_figure(path, "critical_path", (7.2, 1.4 + 0.27 * len(top))) as (figure, made):
         axes = figure.subplots()
         length = _stacked(axes, top, KIND_COLOURS)
         for row, share in enumerate(length):
@@ -191,7 +191,7 @@ def _stacked(axes: Axes, table: DataFrame, colours: Mapping[str, str]) -> np.nda
 
 
 @contextmanager
-def _figure(path: str | Path, name: str, inches: tuple[float, float]) -> Iterator[tuple[Figure, list[Path]]]:
+def saved_figure(path: str | Path, name: str, inches: tuple[float, float]) -> Iterator[tuple[Figure, list[Path]]]:
     """An empty figure that is saved when the block ends; the list is filled with the files."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -13,7 +13,7 @@ from imcsim import units
 from imcsim.costs import CostTable
 from imcsim.engine.contract import UNLIMITED, Job, JobOp, JobResult, Stage
 from imcsim.ledger import Amounts, Trace
-from imcsim.plan import Mvm, Program
+from imcsim.plan import Mvm
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -235,17 +235,11 @@ def layers(trace: Trace, costs: CostTable, parts: DataFrame, doors: DataFrame) -
 
 
 def cells_written_by_layer(trace: Trace) -> dict[str, float]:
-    """Cells that the writes of one batch change, by layer."""
+    """Cells that the writes of one batch program, by layer: those of all copies, without those that were skipped."""
     written: dict[str, float] = {}
-    for operation in trace.plan.operations():
-        if isinstance(operation, Program):
-            written[operation.layer] = written.get(operation.layer, 0.0) + cells_written(operation)
+    for operation, work in trace.batch_work:
+        written[operation.layer] = written.get(operation.layer, 0.0) + work.cells
     return written
-
-
-def cells_written(operation: Program) -> float:
-    """Cells of all copies, without those that already hold their level."""
-    return sum(operation.grid.cells) * operation.region.copies * (1 - operation.unchanged_frac)
 
 
 def _crossbar_utilisation(parts: DataFrame) -> Series[float]:

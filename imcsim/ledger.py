@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from imcsim.engine.contract import Job, JobResult
 from imcsim.hardware import Hardware
-from imcsim.plan import Plan
+from imcsim.plan import Plan, Program
 from imcsim.workload import Workload
+from imcsim.write_work import Works, WriteWork, work_of
 
 Amounts = dict[tuple[str, str, str], float]
 """(layer, component, action) -> amount"""
@@ -31,6 +32,16 @@ class Trace:
     setup_jobs: tuple[Job, ...] = ()
     setup_results: tuple[JobResult, ...] = ()
     overfull: tuple[str, ...] = ()  # layers whose line buffers are larger than the buffers, granted all the same
+    works: Works = field(default_factory=dict)  # what was found out about writes; the others took what is expected
+
+    def work(self, operation: Program) -> WriteWork:
+        """What a write took."""
+        return work_of(operation, self.works, self.hardware)
+
+    @property
+    def batch_work(self) -> list[tuple[Program, WriteWork]]:
+        """The writes of one batch and what each took."""
+        return [(op, self.work(op)) for op in self.plan.operations() if isinstance(op, Program)]
 
     @property
     def offsets_ps(self) -> tuple[int, ...]:

@@ -118,7 +118,11 @@ class Mvm:
 
 @dataclass(frozen=True)
 class Basis:
-    """A global basis and how its column results become kernels."""
+    """A global basis and how its column results become kernels.
+
+    ``elements``: 'synthetic', of which nothing is known; 'hadamard', +-1 in orthogonal rows, from which dense
+    integer coefficients rebuild every kernel exactly.
+    """
 
     length: int  # L: rows of one segment
     vectors: int  # M
@@ -128,11 +132,13 @@ class Basis:
     route: Literal["exclusive", "broadcast"]
     sum: Literal["analog", "digital"]
     lines: int  # G: output lines of exclusive routing
+    elements: Literal["synthetic", "hadamard"] = "synthetic"
 
     @property
     def coefficient_bits(self) -> int:
-        """Bits stored for one coefficient: magnitude, sign and the index of its basis vector."""
-        return self.coeff_bits + 1 + (self.vectors - 1).bit_length()
+        """Bits stored for one coefficient: magnitude, sign and, unless all are there, the index of its basis vector."""
+        index = 0 if self.nonzeros == self.vectors else (self.vectors - 1).bit_length()
+        return self.coeff_bits + 1 + index
 
 
 @dataclass(frozen=True)
@@ -226,3 +232,8 @@ class Plan:
     def operations(self) -> Iterator[Operation]:
         for phase in self.phases:
             yield from phase.operations
+
+    def programs(self) -> Iterator[Program]:
+        """All writes: those of the setup, then those of one batch, in order."""
+        yield from self.setup
+        yield from (operation for operation in self.operations() if isinstance(operation, Program))

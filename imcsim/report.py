@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,13 +20,13 @@ from imcsim.costs import CostTable
 from imcsim.files import run_directory
 from imcsim.hardware import Hardware
 from imcsim.ledger import Trace
-from imcsim.plan import Program
 from imcsim.workload import Unknown
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
     from imcsim.run import Request
+    from imcsim.values import Measured
 
 __all__ = ["SCHEMA_VERSION", "Report", "build_report", "run_directory"]
 
@@ -34,11 +34,13 @@ SCHEMA_VERSION = 1
 NO_VALUES: Mapping[str, Any] = {"kind": "none"}
 
 
-def build_report(trace: Trace, costs: CostTable, request: Request, values: Mapping[str, Any] = NO_VALUES) -> Report:
+def build_report(
+    trace: Trace, costs: CostTable, request: Request, measured: Measured | Literal["nothing"] = "nothing"
+) -> Report:
     """The report of a finished run, and what ``values.measure`` found. ImcsimError for an action that has no price."""
     for _, component, action in {**trace.amounts(), **trace.setup_amounts()}:
         costs.price_pj(component, action)
-    return Report(trace, costs, request, values)
+    return Report(trace, costs, request, measured)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,12 @@ class Report:
     trace: Trace
     costs: CostTable
     request: Request
-    values: Mapping[str, Any]
+    measured: Measured | Literal["nothing"]
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """What the network answered; the entry of report.json."""
+        return NO_VALUES if isinstance(self.measured, str) else self.measured.entry
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -114,7 +121,7 @@ class Report:
         """
         request = replace(self.request, hardware=hardware) if hardware else self.request
         trace = replace(self.trace, hardware=hardware) if hardware else self.trace
-        return build_report(trace, costs, request, self.values)
+        return build_report(trace, costs, request, self.measured)
 
     def write(self, out_dir: str | Path) -> Path:
         """Write the run's directory, ``out_dir/run_id``, whole or not at all, and return its path.
@@ -151,7 +158,7 @@ def _summary(report: Report) -> dict[str, Any]:
         "crossbars_needed": trace.plan.crossbars_needed,
         "crossbars_available": hardware.n_crossbars,
         **_counts(trace),
-        "lifetime_inferences": _lifetime(trace),
+        "lifetime_inferences": _lifetime(report),
         "setup": _setup(report),
         "bottleneck": frames.bottleneck(report.critical_path),
         "critical_percent_by_kind": frames.percent_by_kind(report.critical_path),
@@ -160,9 +167,15 @@ def _summary(report: Report) -> dict[str, Any]:
         "spilled": list(trace.spilled),
         "overfull": list(trace.overfull),
         "unknown_layers": [layer.name for layer in request.workload.layers if isinstance(layer, Unknown)],
-        "assumed": [*hardware.assumed(), *trace.plan.assumed],
+        "assumed": [*hardware.assumed(), *_assumed(report)],
         "notes": _notes(trace),
     }
+
+
+def _assumed(report: Report) -> list[str]:
+    """What the scheme took for granted, without what was counted cell by cell."""
+    counted = "scheme.unchanged_frac" if report.values["kind"] == "measured" else "nothing"
+    return [sentence for sentence in report.trace.plan.assumed if not sentence.startswith(counted)]
 
 
 def _time_and_energy(report: Report) -> dict[str, Any]:
@@ -183,32 +196,34 @@ def _time_and_energy(report: Report) -> dict[str, Any]:
 
 
 def _counts(trace: Trace) -> dict[str, float]:
-    write = trace.hardware.cell.write
-    cells = sum(frames.cells_written_by_layer(trace).values())
+    works = [work for _, work in trace.batch_work]
     totals: dict[tuple[str, str], float] = {}
     for (_, component, action), amount in trace.amounts().items():
         totals[component, action] = totals.get((component, action), 0.0) + amount
     return {
-        "cells_written": cells,
-        "write_pulses": cells * write.mean_pulses,
+        "cells_written": float(sum(work.cells for work in works)),
+        "write_pulses": float(sum(work.pulses for work in works)),
         "verify_reads": totals.get(("cell", "verify"), 0.0),
-        "cells_failed": cells * write.fail_frac,
+        "cells_failed": float(sum(work.failed for work in works)),
         "adc_conversions": totals.get(("adc", "convert"), 0.0) / trace.batch,
         "macs": trace.workload.n_macs,
     }
 
 
-def _lifetime(trace: Trace) -> dict[str, Any]:
-    """Endurance over the writes of the crossbar that is written most often."""
-    writes = np.zeros(trace.hardware.n_crossbars, np.int64)
-    for operation in trace.plan.operations():
-        if isinstance(operation, Program):
+def _lifetime(report: Report) -> dict[str, Any]:
+    """Endurance over the writes of what is written most often: a cell where cells were counted, else a crossbar."""
+    trace = report.trace
+    if report.values["kind"] == "measured":
+        most, crossbar = (report.values["writes"][key] for key in ("most_programmings_per_batch", "crossbar"))
+    else:
+        writes = np.zeros(trace.hardware.n_crossbars, np.int64)
+        for operation, _ in trace.batch_work:
             writes[operation.region.first : operation.region.first + operation.region.total] += 1
-    most = int(writes.max(initial=0))
+        most, crossbar = int(writes.max(initial=0)), int(writes.argmax())
     if not most:
         return {"kind": "unlimited"}
     inferences = trace.hardware.cell.write.endurance_writes * trace.batch / most
-    return {"kind": "limited", "inferences": inferences, "writes_per_batch": most, "crossbar": int(writes.argmax())}
+    return {"kind": "limited", "inferences": inferences, "writes_per_batch": most, "crossbar": crossbar}
 
 
 def _setup(report: Report) -> dict[str, float]:
@@ -217,7 +232,7 @@ def _setup(report: Report) -> dict[str, float]:
     return {
         "time_ns": trace.setup_ps / units.PS_PER_NS,
         "energy_pj": frames.energy_of(trace.setup_amounts(), report.costs),
-        "cells_written": sum(frames.cells_written(operation) for operation in trace.plan.setup),
+        "cells_written": sum(trace.work(operation).cells for operation in trace.plan.setup),
     }
 
 
@@ -232,7 +247,7 @@ def _notes(trace: Trace) -> list[str]:
         notes.append(f"{simulated} of {trace.batch} images were simulated; the others repeat their pattern exactly")
     if trace.plan.in_flight != "all" and trace.plan.in_flight < trace.batch:
         notes.append(f"images enter in groups of {trace.plan.in_flight}, each when the one before has left the chip")
-    failed = sum(frames.cells_written_by_layer(trace).values()) * trace.hardware.cell.write.fail_frac
+    failed = sum(work.failed for _, work in trace.batch_work)
     if failed:
         notes.append(f"{failed:,.0f} of the cells written for one batch stay outside their target")
     return notes

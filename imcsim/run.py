@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from imcsim import engine as engines
@@ -16,10 +17,11 @@ from imcsim.jobs import compile_plan
 from imcsim.ledger import Trace
 from imcsim.plan import Phase, Plan
 from imcsim.progress import Progress, silent
-from imcsim.report import NO_VALUES, Report, build_report
+from imcsim.report import Report, build_report
 from imcsim.schemes import load_scheme
-from imcsim.timing import Context
+from imcsim.timing import Activity, Context
 from imcsim.workload import Workload
+from imcsim.write_work import Works, drawn_work
 
 if TYPE_CHECKING:
     from imcsim.values import Trial
@@ -87,22 +89,19 @@ def prepare(
 
 
 def execute(request: Request, progress: Progress = silent) -> Report:
-    """Plan, price, simulate, report; ``progress`` is told of every phase."""
+    """Plan, price, compute values, simulate, report; ``progress`` is told of every phase."""
     _check(request)
     plan = plan_for(request)
     costs = CostTable.of(request.hardware)
-    values = _values(request, progress)
-    trace = simulate(plan, request, progress)
-    return build_report(trace, costs, request, values)
-
-
-def _values(request: Request, progress: Progress) -> Mapping[str, Any]:
-    """What the network answers on the chip, where images were given."""
     if request.trial is None:
-        return NO_VALUES
+        return build_report(simulate(plan, request, progress), costs, request)
     from imcsim.values import measure
 
-    return measure(request.trial, request.hardware, request.scheme, request.seed, progress)
+    found = measure(request.trial, plan, request.hardware, request.seed, progress)
+    trace = simulate(plan, request, progress, found.works, found.activity)
+    report = build_report(trace, costs, request, found)
+    found.journal.forget()
+    return report
 
 
 def _check(request: Request) -> None:
@@ -122,9 +121,17 @@ def plan_for(request: Request) -> Plan:
     return scheme.plan(request.workload, request.hardware, request.batch, request.seed)
 
 
-def simulate(plan: Plan, request: Request, progress: Progress = silent) -> Trace:
-    """Recipes, jobs, engine."""
-    context = Context(request.hardware, request.workload, request.seed, request.sampled_writes)
+def simulate(
+    plan: Plan,
+    request: Request,
+    progress: Progress = silent,
+    works: Works = MappingProxyType({}),
+    activity: Mapping[str, Activity] = MappingProxyType({}),
+) -> Trace:
+    """Recipes, jobs, engine; ``works`` and ``activity``: what values told of writes and layers."""
+    if request.sampled_writes and not works:
+        works = {op: drawn_work(op, request.hardware, request.seed) for op in plan.programs()}
+    context = Context(request.hardware, request.workload, works, activity)
     compiled = compile_plan(plan, context, request.batch)
     in_flight = request.batch if plan.in_flight == "all" else plan.in_flight
     results = []
@@ -135,5 +142,5 @@ def simulate(plan: Plan, request: Request, progress: Progress = silent) -> Trace
     setup_results = tuple(engines.run(job, 1, request.engine) for job in setup)
     return Trace(
         request.workload, request.hardware, plan, request.batch, compiled.jobs, tuple(results), compiled.spilled,
-        setup, setup_results, compiled.overfull,
+        setup, setup_results, compiled.overfull, works,
     )  # fmt: skip

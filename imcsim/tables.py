@@ -148,23 +148,31 @@ def _notes(s: Mapping[str, Any]) -> list[str]:
 def comparison_view(comparison: Comparison) -> RenderableType:
     """What ``print_comparison`` prints, for 100 columns."""
     frame = comparison.frame
-    title = Text.assemble((comparison.workload, "bold"), " on ", (comparison.hardware, "bold"))
+    area = f", {frame['area_um2'].max() / UM2_PER_MM2:.4g} mm2"
+    title = Text.assemble((comparison.workload, "bold"), " on ", (comparison.hardware, "bold"), area)
     tables = [_compared(str(write), part) for write, part in frame.groupby("write", sort=False)]
     crossovers = comparison.crossover_frame
     return Group(title, *tables, *([_crossovers(crossovers)] if len(crossovers) else []))
 
 
 def _compared(write: str, frame: DataFrame) -> Table:
-    """All schemes of one write preset, batch by batch."""
+    """All schemes of one write preset, batch by batch; with accuracies where images were given."""
     table = _table(f"Write circuit {write}; ratios to the better of both kinds of reprogramming (*)")
     table.add_column("batch", justify="right")
     table.add_column("scheme", no_wrap=True)
+    valued = bool(frame["accuracy_frac"].notna().any())
+    last = ("EDP", "accuracy, %") if valued else ()
     for heading in ("cycles / inference", "ratio", "energy", "EDP ratio latency", "EDP ratio time/image", "lifetime"):
         table.add_column(heading, justify="right")
+    for heading in last:
+        table.add_column(heading, justify="right", no_wrap=True)
     for batch, part in frame.groupby("batch", sort=False):
         for number, row in enumerate(part.to_dict("records")):
             name = f"{row['scheme']} *" if row["scheme"] == row["baseline"] else row["scheme"]
-            table.add_row("" if number else str(batch), name, *_figures(row), end_section=number == len(part) - 1)
+            figures = [*_figures(row), *(_answers(row) if valued else ())]
+            table.add_row("" if number else str(batch), name, *figures, end_section=number == len(part) - 1)
+    if valued:
+        table.caption = "EDP: x latency; accuracy: with its 95 % interval over images like these"
     return table
 
 
@@ -176,6 +184,14 @@ def _figures(row: Mapping[Any, Any]) -> list[Text]:
     lifetime = Text("unlimited" if life is None or life != life else _count(life))
     cycles, energy = Text(f"{row['cycles_per_inference']:,.0f}"), Text(_joule(row["energy_pj"], 3))
     return [cycles, ratios[0], energy, *ratios[1:], lifetime]
+
+
+def _answers(row: Mapping[Any, Any]) -> list[Text]:
+    if row["refused"]:
+        return [Text("")] * 2
+    low, high = row["accuracy_interval_95_frac"]
+    accuracy = f"{100 * row['accuracy_frac']:.1f} ({100 * low:.1f}-{100 * high:.1f})"
+    return [Text(_edp(row["edp_latency_pj_ns"])), Text(accuracy)]
 
 
 def _ratio(value: float | None) -> Text:

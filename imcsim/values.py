@@ -1,34 +1,49 @@
-"""What a network answers on a chip: real images through crossbars of real cells."""
+"""What a network answers on a chip: real images through crossbars of real cells, written as the plan writes them."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, reduce
+from operator import add
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from imcsim.datasets import load_dataset
-from imcsim.devices import load_device
+import numpy as np
+
+from imcsim.config import canonical_hash
+from imcsim.datasets import Dataset, load_dataset
+from imcsim.devices import DeviceSpec, load_device
 from imcsim.errors import ImcsimError, did_you_mean
-from imcsim.functional.accuracy import Accuracy, evaluate
+from imcsim.functional.accuracy import Accuracy, LayerCounts, batches, exact_answers, judge, wilson
 from imcsim.functional.arrays import AnalogArrays
+from imcsim.functional.calibration import FULL, Calibration, load_calibration
+from imcsim.functional.chip import WrittenChip, write_chip
+from imcsim.functional.placement import Layout, layout
+from imcsim.functional.reading import COMPENSATIONS, Compensation, Reading
 from imcsim.hardware import Hardware
+from imcsim.journal import Journal, Place
+from imcsim.plan import Plan
 from imcsim.progress import Progress, silent
-from imcsim.quantised import load_quantised
+from imcsim.quantised import QuantisedNetwork, load_quantised
+from imcsim.timing import Activity
+from imcsim.write_work import Works
 
-SCHEMES = ("static", "reprogram")  # every weight lies in cells as it is; a basis has no coefficients of its own yet
-COMPENSATIONS = ("none", "global")
+AT_ONCE = 50  # images of one batch: bounds the memory and changes nothing else
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Images to run through a quantised ONNX model, and the cells that hold its weights.
+    """Images to run through a quantised model, and the cells that hold its weights.
 
     ``data``: a data set that ``load_dataset`` reads; ``images``: how many of it, from the first on. ``mean``, ``std``:
     what the network expects pixels from 0 to 1 to be shifted and divided by. ``device``: a kind or a Python file,
-    ``device_options`` its fields; ``age_s``: seconds since programming, as the device counts them.
+    ``device_options`` its fields; ``ages_s``: seconds since programming, as the device counts them. ``chips``: how many
+    chips are drawn, from the seed of the run on; times and energies are those of the first. ``calibration``: a file of
+    ``imcsim calibrate``, or 'none' for converters over the whole range. ``journal``: a folder for what was computed so
+    far; an interrupted trial goes on there.
     """
 
     model: str
@@ -38,50 +53,188 @@ class Trial:
     std: tuple[float, ...] = (1.0,)
     device: str = "ideal"
     device_options: Mapping[str, Any] = field(default_factory=dict)
-    age_s: float = 0.0
-    compensation: str = "none"
+    ages_s: tuple[float, ...] = (0.0,)
+    compensation: Compensation = "none"
+    chips: int = 1
+    calibration: str = "none"
+    journal: Place = "nowhere"
 
 
-def measure(trial: Trial, hardware: Hardware, scheme: str, seed: int, progress: Progress = silent) -> dict[str, Any]:
-    """The entry ``values`` of a report. Raises ImcsimError for whatever does not fit together."""
-    if scheme not in SCHEMES:
-        hint = f"take --scheme {' or '.join(SCHEMES)}, or leave out --data"
-        raise ImcsimError(f"scheme '{scheme}'", "computes no values: its coefficients are synthetic", hint)
-    if not trial.model.endswith(".onnx"):
-        hint = "give a quantised ONNX model, such as workloads/models/resnet8_fashion.onnx, or leave out --data"
-        raise ImcsimError(trial.model, "is a trace of layers, from which no values follow", hint)
+@dataclass(frozen=True)
+class Measured:
+    """``entry``: ``values`` of a report. ``works``: of the plan's writes. ``chip``: the first one, for its figures."""
+
+    entry: dict[str, Any]
+    works: Works
+    activity: Mapping[str, Activity]
+    chip: WrittenChip
+    journal: Journal
+
+
+def measure(trial: Trial, plan: Plan, hardware: Hardware, seed: int, progress: Progress = silent) -> Measured:
+    """Write the chips as the plan says and run the images through them, age by age.
+
+    Raises ImcsimError for whatever does not fit together.
+    """
+    _check(trial)
+    bench = _Bench(trial, plan, hardware)
+    chips = {number: bench.write(number, progress) for number in range(seed, seed + trial.chips)}
+    journal = Journal(trial.journal, bench.identity)
+    found = bench.run(chips, journal, progress)
+    first = [accuracy for (_, age_s), accuracy in found.items() if age_s == trial.ages_s[0]]
+    layers = reduce(add, first).layers
+    activity = {name: _activity(counts) for name, counts in layers.items() if counts.chargeable}
+    chip = chips[seed]
+    entry = {
+        **bench.settings,
+        **_headline(first),
+        "chips": [_chip(number, age_s, value) for (number, age_s), value in found.items()],
+        "layers": [_layer(name, counts) for name, counts in layers.items()],
+        "writes": _writes(chip),
+    }
+    return Measured(entry, chip.works, activity, chip, journal)
+
+
+def _check(trial: Trial) -> None:
     if trial.compensation not in COMPENSATIONS:
         hint = did_you_mean(trial.compensation, COMPENSATIONS)
         raise ImcsimError(f"compensation '{trial.compensation}'", "there is no such compensation", hint)
-    network = load_quantised(trial.model)
-    device = load_device(trial.device, **trial.device_options)
-    data = load_dataset(trial.data).first(trial.images)
-    arrays = AnalogArrays(hardware, device, seed, trial.age_s, compensation=cast(Any, trial.compensation))
-    network.check_images(data.images.shape[1:])
-    pixels = data.scaled(trial.mean, trial.std)
-    found = evaluate(network, pixels, data.labels, arrays, progress=progress)
+    if trial.chips < 1:
+        raise ImcsimError(f"chips {trial.chips}", "must be at least 1", "leave it out for one chip")
+    if not trial.ages_s:
+        raise ImcsimError("ages", "there is none", "give at least one, such as 0")
+
+
+class _Bench:
+    """Everything of a trial that chips and ages share."""
+
+    def __init__(self, trial: Trial, plan: Plan, hardware: Hardware) -> None:
+        self.trial, self.plan, self.hardware = trial, plan, hardware
+        self.network: QuantisedNetwork = load_quantised(trial.model)
+        self.device: DeviceSpec = load_device(trial.device, **trial.device_options)
+        self.device.checked_age(trial.ages_s)
+        self.data: Dataset = load_dataset(trial.data).first(trial.images)
+        self.network.check_images(self.data.images.shape[1:])
+        self.pixels = self.data.scaled(trial.mean, trial.std)
+        self.layout: Layout = layout(plan, self.network.layers, hardware)
+        self.calibration: Calibration = FULL
+        if trial.calibration != "none":
+            self.calibration = load_calibration(trial.calibration, self.layout, hardware)
+
+    def write(self, seed: int, progress: Progress) -> WrittenChip:
+        return write_chip(self.plan, self.layout.contents, self.hardware, self.device, seed, progress)
+
+    def run(self, chips: Mapping[int, WrittenChip], journal: Journal, progress: Progress) -> dict[Any, Accuracy]:
+        """By (seed, age): the answers to all images, from the journal where it has them."""
+        arrays = {key: self._arrays(*key, chips[key[0]]) for key in self._keys(chips)}
+        found: dict[Any, list[Accuracy]] = {key: [] for key in arrays}
+        parts = list(batches(self.trial.images, AT_ONCE))
+        for number, part in enumerate(parts):
+            images, labels, exact = self.pixels[part], self.data.labels[part], None
+            for place, (key, multiply) in enumerate(arrays.items()):
+                progress(number * len(arrays) + place, len(parts) * len(arrays), "images")
+                name = f"{key[0]}/{key[1]}/{part.start}/{_hash(images.tobytes(), labels.tobytes())}"
+                if name not in journal.entries:
+                    exact = exact_answers(self.network, images, labels) if exact is None else exact
+                    multiply.first_image = part.start
+                    answers = judge(self.network, images, labels, exact, multiply)
+                    journal.add(name, asdict(answers + Accuracy(0, 0, 0, multiply.take_counts())))
+                found[key].append(_accuracy(journal.entries[name]))
+        return {key: reduce(add, values) for key, values in found.items()}
+
+    def _keys(self, chips: Mapping[int, WrittenChip]) -> Iterator[tuple[int, float]]:
+        return ((seed, age_s) for seed in chips for age_s in self.trial.ages_s)
+
+    def _arrays(self, seed: int, age_s: float, chip: WrittenChip) -> AnalogArrays:
+        reading = Reading(self.hardware, self.device, seed, age_s, self.trial.compensation, self.calibration)
+        return AnalogArrays(self.layout, chip.cells, reading)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What was measured, as the report says it."""
+        trial = self.trial
+        return {
+            "kind": "measured",
+            "data": self.data.name,
+            "images": trial.images,
+            "inputs_hash": _hash(Path(trial.model).read_bytes(), self.pixels.tobytes(), self.data.labels.tobytes()),
+            "device": self.device.model_dump(mode="json"),
+            "age_s": trial.ages_s[0],
+            "compensation": trial.compensation,
+            "calibration": self.calibration.made_on,
+        }
+
+    @property
+    def identity(self) -> str:
+        """A hash of all that decides an answer, images apart."""
+        chosen = {key: value for key, value in self.settings.items() if key not in ("images", "inputs_hash", "age_s")}
+        model = _hash(Path(self.trial.model).read_bytes())
+        scale = [list(self.trial.mean), list(self.trial.std)]
+        cal = self.calibration.model_dump(mode="json")
+        return canonical_hash([chosen, model, scale, cal, self.hardware.hash, repr(self.plan.phases)])
+
+
+def _accuracy(entry: Mapping[str, Any]) -> Accuracy:
+    layers = {name: LayerCounts(**counts) for name, counts in entry["layers"].items()}
+    return Accuracy(entry["n_images"], entry["n_correct"], entry["n_agreeing"], layers)
+
+
+# -- the entry ---------------------------------------------------------------------------------------------------------
+
+
+def _headline(chips: Sequence[Accuracy]) -> dict[str, Any]:
+    """Means over the chips at the first age; the interval is that of a network as good as they are on average."""
+    fracs = [chip.accuracy_frac for chip in chips]
+    mean = float(np.mean(fracs))
+    images = chips[0].n_images
     return {
-        "kind": "measured",
-        "data": data.name,
-        "images": found.n_images,
-        "inputs_hash": _hash(Path(trial.model).read_bytes(), pixels.tobytes(), data.labels.tobytes()),
-        "device": device.model_dump(mode="json"),
-        "age_s": trial.age_s,
-        "compensation": trial.compensation,
+        "accuracy_frac": mean,
+        "accuracy_interval_95_frac": list(wilson(mean * images, images)),
+        "accuracy_range_frac": [min(fracs), max(fracs)],
+        "agreement_frac": float(np.mean([chip.agreement_frac for chip in chips])),
+    }
+
+
+def _chip(seed: int, age_s: float, found: Accuracy) -> dict[str, Any]:
+    return {
+        "seed": seed,
+        "age_s": age_s,
         "accuracy_frac": found.accuracy_frac,
         "accuracy_interval_95_frac": list(found.interval_95_frac),
         "agreement_frac": found.agreement_frac,
-        "layers": [_layer(name, found, arrays) for name in found.snr_db],
     }
 
 
-def _layer(name: str, found: Accuracy, arrays: AnalogArrays) -> dict[str, Any]:
-    snr_db = found.snr_db[name]
+def _layer(name: str, counts: LayerCounts) -> dict[str, Any]:
+    exact = math.isinf(counts.snr_db)
+    activity = _activity(counts) if counts.chargeable else Activity(0.0, 0.0)
     return {
         "layer": name,
-        "snr": {"kind": "exact"} if math.isinf(snr_db) else {"kind": "noisy", "db": snr_db},
-        "saturated_frac": arrays.saturated[name] / arrays.conversions[name],
+        "snr": {"kind": "exact"} if exact else {"kind": "noisy", "db": counts.snr_db},
+        "saturated_frac": counts.saturated_frac,
+        "driven_frac": activity.driven_frac,
+        "charge_frac": activity.charge_frac,
     }
+
+
+def _activity(counts: LayerCounts) -> Activity:
+    return Activity(counts.driven / counts.drivable, counts.charge / counts.chargeable)
+
+
+def _writes(chip: WrittenChip) -> dict[str, Any]:
+    """What counting cell by cell found: pulses of a cell in one write, and wear of one batch."""
+    most, crossbar = chip.most_programmings
+    return {"pulses": _pulses(chip.pulses), "most_programmings_per_batch": most, "crossbar": crossbar}
+
+
+def _pulses(counts: np.ndarray) -> dict[str, Any]:
+    """Mean, quantiles and maximum of the pulses of a cell; not counted by circuits that were measured from outside."""
+    if not counts.sum():
+        return {"kind": "not counted"}
+    share = counts.cumsum() / counts.sum()
+    p50, p99 = (int(np.searchsorted(share, q)) for q in (0.5, 0.99))
+    mean = float(np.arange(len(counts)) @ counts / counts.sum())
+    return {"kind": "counted", "mean": mean, "p50": p50, "p99": p99, "max": int(np.flatnonzero(counts)[-1])}
 
 
 def _hash(*parts: bytes) -> str:

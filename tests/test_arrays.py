@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imcsim.devices import DeviceSpec, load_device
-from imcsim.functional.arrays import AnalogArrays
 from imcsim.hardware import Hardware, load_hardware
 from imcsim.quantised import IntegerLayer, Integers, QuantisedNetwork
+from tests.crossbars import arrays_of
 from tests.test_coding import integer_layer
 from tests.test_quantised import small_network
 
@@ -29,12 +29,13 @@ def vectors_of(layer: IntegerLayer, rng: np.random.Generator, images: int = 2) -
 
 @given(
     st.integers(0, 10**6), st.sampled_from([1, 3]), st.integers(1, 70), st.sampled_from(["differential", "offset"]),
-    st.sampled_from([1, 2, 4]), st.sampled_from([1, 2, 4, 8]), st.sampled_from([5, 8, 32]),
+    st.sampled_from([1, 2, 4]), st.sampled_from([1, 2, 4, 8]), st.sampled_from([5, 8, 32]), st.booleans(),
 )  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_ideal_cells_and_enough_codes_give_the_exact_sums(
-    seed: int, groups: int, rows: int, polarity: str, bits_per_cell: int, dac_bits: int, wordlines: int
+    seed: int, groups: int, rows: int, polarity: str, bits_per_cell: int, dac_bits: int, wordlines: int, basis: bool
 ) -> None:
+    """Whatever the slices, the input coding and the wordlines at once, on crossbars of its own or from a basis."""
     rng = np.random.default_rng(seed)
     layer = integer_layer(rng, groups, rows, 5)
     hardware = chip(
@@ -42,19 +43,19 @@ def test_ideal_cells_and_enough_codes_give_the_exact_sums(
         crossbar__wordlines_active=wordlines, tile__adc__bits=17,
     )  # fmt: skip
     vectors = vectors_of(layer, rng)
-    arrays = AnalogArrays(hardware, IDEAL)
+    arrays = arrays_of([layer], hardware, IDEAL, basis=basis)
     np.testing.assert_array_equal(arrays(layer, vectors), layer.sums(vectors))
-    assert arrays.saturated[layer.name] == 0
+    assert arrays.counts[layer.name].saturated == 0
 
 
 def test_a_network_on_ideal_crossbars_gives_the_library_s_answers() -> None:
     network = QuantisedNetwork(small_network(np.random.default_rng(4), np.int8, 2, 1, 1), "model.onnx")
     x = np.random.default_rng(0).normal(0, 1.5, (20, 3, 7, 6)).astype(np.float32)
-    np.testing.assert_array_equal(network.run(x, AnalogArrays(chip(), IDEAL)), network.run(x))
+    np.testing.assert_array_equal(network.run(x, arrays_of(network.layers, chip(), IDEAL)), network.run(x))
 
 
 def errors(device: DeviceSpec, vectors: Integers, layer: IntegerLayer, **values: object) -> Integers:
-    return np.asarray(AnalogArrays(chip(), device, **values)(layer, vectors) - layer.sums(vectors))  # type: ignore[arg-type]
+    return np.asarray(arrays_of([layer], chip(), device, **values)(layer, vectors) - layer.sums(vectors))  # type: ignore[arg-type]
 
 
 def test_the_seed_is_the_chip() -> None:
@@ -73,11 +74,14 @@ def test_neither_the_order_of_layers_nor_the_size_of_a_batch_matters() -> None:
     layers = [integer_layer(rng, 1, 40, 6), integer_layer(rng, 1, 9, 4)]
     layers = [IntegerLayer(**{**layer.__dict__, "name": name}) for layer, name in zip(layers, "ab", strict=True)]
     inputs = [vectors_of(layer, rng, images=6) for layer in layers]
-    forward, backward = AnalogArrays(chip(), NOISY, seed=3), AnalogArrays(chip(), NOISY, seed=3)
+    forward, backward = (arrays_of(layers, chip(), NOISY, seed=3) for _ in range(2))
     whole = [forward(layer, x) for layer, x in zip(layers, inputs, strict=True)]
     for number in (1, 0):
-        parts = [backward(layers[number], inputs[number][i : i + 2]) for i in (0, 2, 4)]
-        np.testing.assert_array_equal(np.concatenate(parts), whole[number])
+        parts = {}
+        for i in (4, 0, 2):
+            backward.first_image = i
+            parts[i] = backward(layers[number], inputs[number][i : i + 2])
+        np.testing.assert_array_equal(np.concatenate([parts[i] for i in (0, 2, 4)]), whole[number])
 
 
 def test_errors_are_those_of_the_device() -> None:
@@ -87,7 +91,7 @@ def test_errors_are_those_of_the_device() -> None:
     layer = integer_layer(np.random.default_rng(3), 1, 24, 8)
     vectors = np.random.default_rng(4).integers(-128, 128, (400, 5, 1, 24)) - layer.input.zero
     adc = {"kind": "ideal", "bits": 12, "convert_ns": 1, "sharing": {"kind": "private", "n_per_crossbar": 1}}
-    arrays = AnalogArrays(chip(tile__adc=adc), device)
+    arrays = arrays_of([layer], chip(tile__adc=adc), device)
     found = (arrays(layer, vectors) - layer.sums(vectors)).ravel()
     sigma = 0.2 * 50.0 / (50.0 * (1 - 1 / 25) / 3)  # of a cell, in level steps
     driven = vectors + layer.input.zero + 128
@@ -102,6 +106,6 @@ def test_too_few_codes_saturate_or_round() -> None:
     rng = np.random.default_rng(5)
     layer = integer_layer(rng, 1, 32, 6)
     vectors = vectors_of(layer, rng)
-    coarse = AnalogArrays(chip(tile__adc__bits=4), IDEAL)
+    coarse = arrays_of([layer], chip(tile__adc__bits=4), IDEAL)
     assert (coarse(layer, vectors) != layer.sums(vectors)).any()
-    assert coarse.conversions[layer.name] == 6 * 6 * 8 * 8  # vectors, channels, columns of a weight, phases
+    assert coarse.counts[layer.name].conversions == 6 * 6 * 8 * 8  # vectors, channels, columns of a weight, phases

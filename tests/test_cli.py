@@ -42,7 +42,7 @@ def test_help_answers_at_once() -> None:
     assert min(times) < 0.5
 
 
-@pytest.mark.parametrize("command", ["run", "compare", "explain", "export", "list", "version"])
+@pytest.mark.parametrize("command", ["run", "compare", "explain", "export", "quantize", "list", "version"])
 def test_every_command_has_help(command: str, imcsim: Command) -> None:
     outcome = imcsim(command, "--help")
     assert (outcome.code, outcome.err) == (0, "")
@@ -100,7 +100,7 @@ def test_both_engines_report_the_same(imcsim: Command) -> None:
     assert different <= {"engine", "run_id", "imcsim_version"}
 
 
-@pytest.mark.parametrize("what", ["workloads", "hardware", "writes", "schemes"])
+@pytest.mark.parametrize("what", ["workloads", "hardware", "writes", "schemes", "devices"])
 def test_lists(what: str, imcsim: Command) -> None:
     rows = json.loads(imcsim("list", what, "--json").out)
     table = imcsim("list", what)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import imcsim
-from imcsim.compare import VARIANTS, Comparison, compare
+from imcsim.compare import COSTED, VALUED, VARIANTS, Comparison, compare
 from imcsim.comparison.closed_form import Line
 from imcsim.comparison.crossovers import _analytic
 from imcsim.comparison.rows import BASELINES
@@ -29,8 +29,9 @@ def frame(comparison: Comparison) -> pd.DataFrame:
 
 
 def test_every_case_is_a_row(frame: pd.DataFrame) -> None:
-    assert len(frame) == 2 * len(BATCHES) * len(VARIANTS)
-    assert list(dict.fromkeys(frame["scheme"])) == list(VARIANTS)
+    assert len(frame) == 2 * len(BATCHES) * len(COSTED)
+    assert list(dict.fromkeys(frame["scheme"])) == list(COSTED)
+    assert {*COSTED, *VALUED} == set(VARIANTS)
 
 
 def test_a_network_that_does_not_fit_is_a_row_that_says_so(frame: pd.DataFrame) -> None:

@@ -13,27 +13,28 @@ PACKAGE = Path(__file__).parents[1] / "imcsim"
 LAYERS = """
     errors units streams kernels progress
     shipped files mistakes engine crossbar
-    config datasets private_links tracks
+    config datasets private_links tracks journal float_network
     layers parts pulses provenance
     workload converters devices write
     cell_writing wires
     chip dataflow importers
     hardware
     plan costs
+    write_work
     explain floorplan ledger schemes
-    steps frames
+    steps frames device_explained
     timing figures tables
-    spills perfetto quantised
-    functional
+    spills perfetto quantised device_figure
+    functional quantising
     jobs report values
-    run comparison
+    run comparison calibrating
     compare listing
     cli
     __main__
 """.strip().split("\n")
 ORDER = {name: level for level, line in enumerate(LAYERS) for name in line.split()}
 FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
-ONLY_HERE = {"numba": "kernels", "simpy": "engine/simpy_engine.py", "typer": "cli.py"}
+ONLY_HERE = {"numba": "kernels", "simpy": "engine/simpy_engine.py", "typer": "cli/"}
 HEAVY = ("numba", "pandas", "matplotlib", "onnx", "scipy", "simpy", "pyarrow", "numpy", "pydantic", "torch")
 
 

@@ -29,9 +29,11 @@ def ran(trial: Trial, seed: int = 0, **overrides: object) -> Report:
 def test_ideal_cells_and_enough_codes_answer_as_exact_integers_do() -> None:
     found = ran(Trial(MODEL, DATA, images=40), tile__adc__bits=9).summary["values"]
     assert list(found) == documented("values")
+    assert list(found["layers"][0]) == documented("values.layers")
     assert found["agreement_frac"] == 1
     assert {tuple(layer["snr"]) for layer in found["layers"]} == {("kind",)}
     assert [layer["saturated_frac"] for layer in found["layers"]] == [0] * 10
+    assert all(0 < layer["charge_frac"] < layer["driven_frac"] < 1 for layer in found["layers"])
 
 
 def test_the_same_chip_answers_the_same_and_another_does_not() -> None:
@@ -45,7 +47,7 @@ def test_the_same_chip_answers_the_same_and_another_does_not() -> None:
 def test_drift_costs_answers_and_one_factor_wins_some_back() -> None:
     day = 86_400.0
     agreement = [
-        ran(Trial(MODEL, DATA, images=60, device="pcm_iterative", age_s=age, compensation=kind)).summary["values"]
+        ran(Trial(MODEL, DATA, images=60, device="pcm_iterative", ages_s=(age,), compensation=kind)).summary["values"]
         for age, kind in ((0.0, "none"), (day, "none"), (day, "global"))
     ]
     fresh, drifted, compensated = (found["agreement_frac"] for found in agreement)
@@ -56,7 +58,7 @@ def test_the_command_line_says_the_same_as_python(imcsim: Command, tmp_path: Pat
     words = ["--data", DATA, "--images", "20", "--device", "rram_wan2022", "--age", "1d", "--out", str(tmp_path)]
     outcome = imcsim("run", MODEL, "--hardware", "rram-256", "--scheme", "reprogram", *words, "--json")
     assert outcome.code == 0
-    trial = Trial(MODEL, DATA, images=20, device="rram_wan2022", age_s=86_400.0)
+    trial = Trial(MODEL, DATA, images=20, device="rram_wan2022", ages_s=(86_400.0,))
     assert json.loads(outcome.out)["values"] == ran(trial).summary["values"]
     assert "answers as without errors" in imcsim(
         "run", MODEL, "--hardware", "rram-256", "--scheme", "reprogram", *words
@@ -66,13 +68,13 @@ def test_the_command_line_says_the_same_as_python(imcsim: Command, tmp_path: Pat
 @pytest.mark.parametrize(
     ("trial", "scheme", "problem"),
     [
-        (Trial(MODEL, DATA), "basis_broadcast", "computes no values"),
+        (Trial(MODEL, DATA), "basis_broadcast", "computes no values: .* add --option basis=hadamard"),
         (Trial("resnet50", DATA), "reprogram", "is a trace of layers, .* give a quantised ONNX model"),
         (Trial(MODEL, DATA, compensation="some"), "reprogram", "no such compensation"),
         (Trial(MODEL, DATA, device="pcm"), "reprogram", "device 'pcm': there is no such device; known: ideal"),
         (Trial(MODEL, DATA, images=1001), "reprogram", "there are 1,000"),
         (Trial(MODEL, "none.npz"), "reprogram", "none.npz: there is no such file"),
-        (Trial(MODEL, DATA, device="rram_milo2021", age_s=5.0), "reprogram", "age"),
+        (Trial(MODEL, DATA, device="rram_milo2021", ages_s=(5.0,)), "reprogram", "age"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(trial: Trial, scheme: str, problem: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from imcsim.config import Spec
 from imcsim.parts import Part
@@ -25,6 +25,28 @@ class Pooled(Spec):
     n_per_pool: PositiveInt
 
 
+class NoErrors(Spec):
+    """Conversions err by rounding to a code alone."""
+
+    kind: Literal["none"]
+
+    @property
+    def noise_lsb(self) -> float:
+        return 0.0
+
+    @property
+    def offset_lsb(self) -> float:
+        return 0.0
+
+
+class NormalErrors(Spec):
+    """Errors of values, standard deviations: noise is fresh at every conversion, an offset once for every column."""
+
+    kind: Literal["normal"]
+    noise_lsb: NonNegativeFloat
+    offset_lsb: NonNegativeFloat
+
+
 class AdcSpec(Spec):
     """Base of the ADC kinds; a kind adds its ``kind`` and what it needs to price itself (with an example of each)."""
 
@@ -32,6 +54,7 @@ class AdcSpec(Spec):
     bits: PositiveInt
     convert_ns: PositiveFloat  # one conversion by one ADC
     sharing: Annotated[Private | Pooled, Field(discriminator="kind")]
+    errors: Annotated[NormalErrors | NoErrors, Field(discriminator="kind")] = NoErrors(kind="none")
 
     @property
     def n_per_crossbar(self) -> int:

@@ -21,6 +21,7 @@ from imcsim.pulses import Frac
 
 Floats = NDArray[np.floating[Any]]
 Ages = float | NDArray[np.float64]  # seconds since the first read of the fit
+Faults = Literal["drawn"] | NDArray[np.floating[Any]]  # where each cell is stuck, in uS, or not a number
 Levels = Literal["continuous"] | Annotated[int, Field(ge=2)]
 ROUNDING = 1e-6  # a target this far beyond the range, relative to its end, is a rounding error and is clipped
 
@@ -110,19 +111,36 @@ class DeviceSpec(Spec):
 
     # -- the three questions ---------------------------------------------------------------------------------------
 
-    def program(self, target_usiemens: ArrayLike, rng: np.random.Generator) -> Cells:
-        """Write cells: draws the errors, the traits and, last, which cells are stuck.
+    def program(self, target_usiemens: ArrayLike, rng: np.random.Generator, faults: Faults = "drawn") -> Cells:
+        """Write cells: draws the errors, the traits and, last, which cells are stuck unless ``faults`` says so.
 
         ``target_usiemens`` has any shape and is float32 or float64 (other types become float64).
         Raises ImcsimError for targets outside g_min_usiemens to g_max_usiemens.
         """
         aim = self._nearest_level(self._checked_target(target_usiemens))
         programmed, traits = self.write(aim, rng)
-        programmed = np.maximum(programmed, 0)
-        draw = rng.random(aim.shape) if self.stuck_on_frac + self.stuck_off_frac else np.full(aim.shape, np.nan)
-        on, off = draw < self.stuck_on_frac, draw >= 1 - self.stuck_off_frac
-        programmed = np.where(on, self.g_max_usiemens, np.where(off, self.g_min_usiemens, programmed))
-        return Cells(aim, programmed.astype(aim.dtype), traits, np.asarray(on | off))
+        stuck_at = self.draw_faults(aim.shape, rng) if isinstance(faults, str) else faults
+        return self._cells(aim, np.maximum(programmed, 0), traits, stuck_at)
+
+    def leave(
+        self, target_usiemens: ArrayLike, programmed_usiemens: Floats, rng: np.random.Generator, stuck_at: Floats
+    ) -> Cells:
+        """Cells that a write circuit has left at given conductances: only their traits are drawn."""
+        aim = self._checked_target(target_usiemens)
+        return self._cells(aim, programmed_usiemens, self.draw_traits(aim, rng), stuck_at)
+
+    def draw_faults(self, shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
+        """Where each cell is stuck, in uS; not a number for cells that work."""
+        if not self.stuck_on_frac + self.stuck_off_frac:
+            return np.full(shape, np.nan)
+        draw = rng.random(shape)
+        off = np.where(draw >= 1 - self.stuck_off_frac, self.g_min_usiemens, np.nan)
+        return np.where(draw < self.stuck_on_frac, self.g_max_usiemens, off)
+
+    @staticmethod
+    def _cells(aim: Floats, programmed: Floats, traits: dict[str, NDArray[Any]], stuck_at: Floats) -> Cells:
+        stuck = ~np.isnan(stuck_at)
+        return Cells(aim, np.where(stuck, stuck_at, programmed).astype(aim.dtype), traits, np.asarray(stuck))
 
     def conductance_usiemens(self, cells: Cells, age_s: ArrayLike) -> Floats:
         """Conductances at an age (one for all, or one for each cell), noise of the read apart; nothing is drawn.
@@ -130,13 +148,13 @@ class DeviceSpec(Spec):
         Ages count from the first read of the model's fit. Stuck cells stay; the rest is never below 0.
         Raises ImcsimError for ages outside ``ages_s``.
         """
-        drifted = np.maximum(self.drifted_usiemens(cells, self._checked_age(age_s)), 0)
+        drifted = np.maximum(self.drifted_usiemens(cells, self.checked_age(age_s)), 0)
         return self._like(cells, np.where(cells.stuck, cells.programmed_usiemens, drifted))
 
     def read_sigma_usiemens(self, cells: Cells, age_s: ArrayLike) -> Floats:
         """Standard deviation of one read at an age, per cell; raises like ``conductance_usiemens``."""
         conductance = self.conductance_usiemens(cells, age_s)
-        return self._like(cells, self.noise_usiemens(cells, conductance, self._checked_age(age_s)))
+        return self._like(cells, self.noise_usiemens(cells, conductance, self.checked_age(age_s)))
 
     # -- checks ----------------------------------------------------------------------------------------------------
 
@@ -159,7 +177,8 @@ class DeviceSpec(Spec):
             raise ImcsimError(f"device '{self.kind}'", problem, f"give targets from {low:g} to {high:g} uS")
         return np.asarray(np.clip(target, low, high))
 
-    def _checked_age(self, age_s: ArrayLike) -> Ages:
+    def checked_age(self, age_s: ArrayLike) -> Ages:
+        """Ages in which the model holds, as floats; raises ImcsimError for others."""
         ages = np.asarray(age_s, dtype=np.float64)
         known = np.logical_or.reduce([(ages >= low) & (ages <= high) for low, high in self.ages_s])
         if not known.all():

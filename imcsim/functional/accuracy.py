@@ -19,18 +19,64 @@ Array = NDArray[Any]
 Z_95 = 1.959963984540054  # two-sided 95 % of a normal distribution
 
 
+@dataclass
+class LayerCounts:
+    """Sums over all conversions and products of a layer so far.
+
+    ``signal``, ``error``: squares of its exact sums, and of what it got wrong on the inputs that reached it.
+    ``driven``: input digits added up, ``drivable``: if all were the largest; ``charge``: digits times
+    conductances above the least one, ``chargeable``: if all cells were at their highest too.
+    """
+
+    signal: float = 0.0
+    error: float = 0.0
+    conversions: float = 0.0
+    saturated: float = 0.0
+    driven: float = 0.0
+    drivable: float = 0.0
+    charge: float = 0.0
+    chargeable: float = 0.0
+
+    def add(self, other: LayerCounts) -> None:
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+    @property
+    def snr_db(self) -> float:
+        """Power of the exact sums over that of the error; infinite where there is none."""
+        if not self.error:
+            return math.inf
+        return 10 * math.log10(self.signal / self.error) if self.signal else -math.inf
+
+    @property
+    def saturated_frac(self) -> float:
+        return self.saturated / self.conversions if self.conversions else 0.0
+
+
 @dataclass(frozen=True)
 class Accuracy:
-    """Answers to ``n_images`` images: how many are right, and how many equal those of exact arithmetic.
-
-    ``snr_db``: by layer, power of the exact sums over that of the error that this layer adds to them on the inputs that
-    reach it; infinite where there is none.
-    """
+    """Answers to ``n_images`` images: how many are right, and how many equal those of exact arithmetic."""
 
     n_images: int
     n_correct: int
     n_agreeing: int
-    snr_db: Mapping[str, float]
+    layers: Mapping[str, LayerCounts]
+
+    def __add__(self, other: Accuracy) -> Accuracy:
+        layers = {name: LayerCounts() for name in {**self.layers, **other.layers}}
+        for part in (self, other):
+            for name, counts in part.layers.items():
+                layers[name].add(counts)
+        return Accuracy(
+            self.n_images + other.n_images,
+            self.n_correct + other.n_correct,
+            self.n_agreeing + other.n_agreeing,
+            layers,
+        )
+
+    @property
+    def snr_db(self) -> dict[str, float]:
+        return {name: counts.snr_db for name, counts in self.layers.items()}
 
     @property
     def accuracy_frac(self) -> float:
@@ -46,7 +92,10 @@ class Accuracy:
         return wilson(self.n_correct, self.n_images)
 
 
-def wilson(n_hits: int, n: int, z: float = Z_95) -> tuple[float, float]:
+NOTHING = Accuracy(0, 0, 0, {})
+
+
+def wilson(n_hits: float, n: int, z: float = Z_95) -> tuple[float, float]:
     """Score interval of a proportion: its ends are where the normal test of that proportion just does not reject."""
     centre, spread = n_hits + z * z / 2, z * math.sqrt(n_hits * (n - n_hits) / n + z * z / 4)
     return (centre - spread) / (n + z * z), (centre + spread) / (n + z * z)
@@ -66,17 +115,31 @@ def evaluate(
     ``labels``: (n,) the class of each. ``at_once``: images of one batch; it bounds the memory and changes nothing else.
     Raises ImcsimError where a label is no class of the network.
     """
-    errors = _Errors(multiply)
-    correct = agreeing = 0
-    for number, part in enumerate(_parts(len(images), at_once)):
+    found = NOTHING
+    for number, part in enumerate(batches(len(images), at_once)):
         progress(number, -(-len(images) // at_once), "images")
-        scores = network.run(images[part])
-        _check_labels(labels[part], scores.shape[-1])
-        exact = scores.argmax(axis=-1).reshape(-1)
-        answers = network.run(images[part], errors).argmax(axis=-1).reshape(-1)
-        correct += int((answers == labels[part]).sum())
-        agreeing += int((answers == exact).sum())
-    return Accuracy(len(images), correct, agreeing, errors.snr_db())
+        exact = exact_answers(network, images[part], labels[part])
+        found += judge(network, images[part], labels[part], exact, multiply)
+    return found
+
+
+def batches(n: int, at_once: int) -> Iterator[slice]:
+    """Slices of at most ``at_once`` images."""
+    return (slice(start, min(start + at_once, n)) for start in range(0, n, at_once))
+
+
+def exact_answers(network: QuantisedNetwork, images: Array, labels: Array) -> Array:
+    """(n,) the classes that exact arithmetic answers. Raises ImcsimError where a label is no class."""
+    scores = network.run(images)
+    _check_labels(labels, scores.shape[-1])
+    return np.asarray(scores.argmax(axis=-1).reshape(-1))
+
+
+def judge(network: QuantisedNetwork, images: Array, labels: Array, exact: Array, multiply: Multiply) -> Accuracy:
+    """One batch with ``multiply`` against its labels and the ``exact`` answers."""
+    watched = _Errors(multiply)
+    answers = network.run(images, watched).argmax(axis=-1).reshape(-1)
+    return Accuracy(len(images), int((answers == labels).sum()), int((answers == exact).sum()), dict(watched.layers))
 
 
 def _check_labels(labels: Array, n_classes: int) -> None:
@@ -85,27 +148,16 @@ def _check_labels(labels: Array, n_classes: int) -> None:
         raise ImcsimError("labels", problem, f"number the classes from 0 to {n_classes - 1}")
 
 
-def _parts(n: int, at_once: int) -> Iterator[slice]:
-    return (slice(start, start + at_once) for start in range(0, n, at_once))
-
-
 class _Errors:
     """A multiplication that adds up by layer what it was asked for and what it got wrong."""
 
     def __init__(self, multiply: Multiply) -> None:
         self.multiply = multiply
-        self.signal: dict[str, float] = defaultdict(float)
-        self.error: dict[str, float] = defaultdict(float)
+        self.layers: dict[str, LayerCounts] = defaultdict(LayerCounts)
 
     def __call__(self, layer: IntegerLayer, vectors: Integers) -> Integers:
         found, exact = self.multiply(layer, vectors), layer.sums(vectors)
-        self.signal[layer.name] += float(np.square(exact - layer.bias, dtype=np.float64).sum())
-        self.error[layer.name] += float(np.square(found - exact, dtype=np.float64).sum())
+        counts = self.layers[layer.name]
+        counts.signal += float(np.square(exact - layer.bias, dtype=np.float64).sum())
+        counts.error += float(np.square(found - exact, dtype=np.float64).sum())
         return found
-
-    def snr_db(self) -> dict[str, float]:
-        return {name: _db(signal, self.error[name]) for name, signal in self.signal.items()}
-
-
-def _db(signal: float, error: float) -> float:
-    return 10 * math.log10(signal / error) if signal and error else (math.inf if not error else -math.inf)

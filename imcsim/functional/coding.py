@@ -37,9 +37,14 @@ class WeightCode:
         return WeightCode(bar.bits_per_cell, hardware.slices(weight_bits), bar.polarity)
 
     @property
+    def polarities(self) -> int:
+        """Columns of one slice."""
+        return 2 if self.polarity == "differential" else 1
+
+    @property
     def columns(self) -> int:
         """c_w, columns of one weight."""
-        return self.slices * (2 if self.polarity == "differential" else 1)
+        return self.slices * self.polarities
 
     @property
     def offset(self) -> int:
@@ -64,18 +69,18 @@ class WeightCode:
         digits = parts[:, :, None, :] // self._bases[:, None] % self.levels  # rows, channels, slices, polarities
         return np.asarray(digits.reshape(len(weights), -1))
 
-    def decode(self, columns: Integers, inputs: Integers, unit: float = 1.0) -> Integers:
+    def decode(self, columns: Integers, inputs: Integers, unit: float | Array = 1.0) -> Integers:
         """(vectors, channels) sums of products from column results (vectors, channels * c_w).
 
-        ``inputs``: (vectors, rows), what was driven, for the offset. ``unit``: levels that 1 in a result stands for;
-        the sums are rounded to whole ones.
+        ``inputs``: (vectors, rows), what was driven, for the offset. ``unit``: levels that 1 in a result stands for, of
+        all columns or of each; the sums are rounded to whole ones.
         """
-        parts = columns.reshape(len(columns), -1, self.slices, self.columns // self.slices)
-        signs = np.array([1, -1][: parts.shape[-1]], np.int64)
-        sums: Integers = np.einsum("vcsp,s,p->vc", parts, self._bases, signs)
-        if unit != 1:
-            sums = np.rint(sums * unit).astype(np.int64)
-        return np.asarray(sums - self.offset * inputs.sum(axis=1, keepdims=True))
+        whole = np.ndim(unit) == 0 and unit == 1
+        parts = (columns if whole else columns * unit).reshape(len(columns), -1, self.slices, self.polarities)
+        signs = np.array([1, -1][: self.polarities], np.int64)
+        sums = np.einsum("vcsp,s,p->vc", parts, self._bases, signs)
+        rounded: Integers = sums if whole else np.rint(sums).astype(np.int64)
+        return np.asarray(rounded - self.offset * inputs.sum(axis=1, keepdims=True))
 
 
 @dataclass(frozen=True)
@@ -92,21 +97,26 @@ class Block:
 
 def blocks(layer: IntegerLayer, hardware: Hardware, code: WeightCode) -> Iterator[Block]:
     """The layer cut into crossbars, in the order of ``plan.cut``: group by group, row tile by row tile."""
-    k, n = layer.rows, layer.channels // layer.groups
     height, width = hardware.crossbar.rows, hardware.crossbar.columns // code.columns
     if not width:
         hint = f"a weight takes {code.columns} columns, a crossbar has {hardware.crossbar.columns}"
         raise ImcsimError(f"layer '{layer.name}'", "its weights are wider than a crossbar", hint)
-    together = max(1, min(height // k, width // n)) if layer.groups > 1 else 1
+    together = min(height // layer.rows, width // (layer.channels // layer.groups))
+    for part in segments(layer, height, max(1, together)):
+        for c in range(0, len(part.channels), width):
+            yield Block(part.rows, part.channels[c : c + width], part.weights[:, c : c + width])
+
+
+def segments(layer: IntegerLayer, height: int, together: int) -> Iterator[Block]:
+    """The layer cut into blocks of at most ``height`` rows and all their channels, ``together`` groups side by side."""
+    k, n = layer.rows, layer.channels // layer.groups
     for first in range(0, layer.groups, together):
         groups = np.arange(first, min(first + together, layer.groups))
         rows = (groups[:, None] * k + np.arange(k)).ravel()
         channels = (groups[:, None] * n + np.arange(n)).ravel()
         matrix = _block_diagonal(layer, groups)
         for r in range(0, len(rows), height):
-            for c in range(0, len(channels), width):
-                part = matrix[r : r + height, c : c + width]
-                yield Block(rows[r : r + height], channels[c : c + width], part)
+            yield Block(rows[r : r + height], channels, matrix[r : r + height])
 
 
 def _block_diagonal(layer: IntegerLayer, groups: Integers) -> Integers:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import ConfigDict, Field, PositiveInt
+from pydantic import ConfigDict, Field, PositiveInt, model_validator
 
 from imcsim.hardware import Hardware
-from imcsim.plan import Phase, Plan
+from imcsim.plan import Basis, Phase, Plan
 from imcsim.schemes.base import Scheme, blocks, crossbars_of
 from imcsim.schemes.combination import Combination, beside
 from imcsim.workload import Workload
@@ -24,10 +24,13 @@ class BasisScheme(Scheme):
     ``route``: 'exclusive', a basis column is connected to one output line at a time, so that kernels which share a
     column wait for one another; 'broadcast', every column is converted once and read by all kernels. ``sum``: 'analog',
     the currents of the selected columns are summed before the ADC, bit plane by bit plane of the coefficients;
-    'digital', after it. ``lines``: output lines of exclusive routing. ``coefficients``: where they are kept;
-    'auto' takes the
-    buffers where all of them fit, else DRAM. ``layers``: one after another ('serial') or as a pipeline ('stream').
-    L, M, q and G are short for length, vectors, nonzeros and lines.
+    'digital', after it. ``lines``: output lines of exclusive routing. ``coefficients``: where they are kept; 'auto'
+    takes the buffers where all of them fit, else DRAM. ``layers``: one after another ('serial') or as a pipeline
+    ('stream'). L, M, q and G are short for length, vectors, nonzeros and lines.
+
+    ``basis``: 'synthetic' elements and coefficients, which cost what real ones would and compute no values; 'hadamard',
+    whose dense integer coefficients rebuild every weight exactly: M is the next power of two from L on, q = M, and the
+    bits follow, so none of them is to be given.
     """
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
@@ -42,6 +45,23 @@ class BasisScheme(Scheme):
     lines: PositiveInt = Field(default=16, alias="G")
     coefficients: Literal["auto", "buffer", "dram"] = "auto"
     layers: Literal["serial", "stream"] = "serial"
+    basis: Literal["synthetic", "hadamard"] = "synthetic"
+
+    @model_validator(mode="after")
+    def _follows(self) -> BasisScheme:
+        given = self.model_fields_set & {"vectors", "nonzeros", "coeff_bits", "basis_bits"}
+        if self.basis == "hadamard" and given:
+            raise ValueError(f"{' and '.join(sorted(given))} follow from a hadamard basis: leave them out")
+        return self
+
+    def declared(self, rows: int, weight_bits: int) -> Basis:
+        """The basis on crossbars of so many rows, for weights of so many bits."""
+        length = rows if self.length == "rows" else self.length
+        sizes = (self.vectors, self.nonzeros, self.coeff_bits, self.basis_bits)
+        if self.basis == "hadamard":
+            order = 1 << (length - 1).bit_length()
+            sizes = (order, order, weight_bits - 1 + (order - 1).bit_length(), 2)
+        return Basis(length, *sizes, self.route, self.sum, self.lines, self.basis)
 
     def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
         parts = blocks(workload, hardware)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from imcsim.errors import ImcsimError
 from imcsim.hardware import Hardware, SramBuffer, VectorUnit
-from imcsim.plan import Basis, BasisMvm, Load, Operation, Phase, Program, Region, Segments, TileGrid
+from imcsim.plan import BasisMvm, Load, Operation, Phase, Program, Region, Segments, TileGrid
 from imcsim.schemes.base import Block, surround
 from imcsim.schemes.masks import Slots, schedule
 
@@ -23,17 +23,8 @@ class Combination:
         self, scheme: BasisScheme, parts: Sequence[Block], hardware: Hardware, crossbars: int, first: int, seed: int
     ) -> None:
         self.scheme, self.parts, self.hardware = scheme, parts, hardware
-        length = hardware.crossbar.rows if scheme.length == "rows" else scheme.length
-        self.basis = Basis(
-            length,
-            scheme.vectors,
-            scheme.nonzeros,
-            scheme.coeff_bits,
-            scheme.basis_bits,
-            scheme.route,
-            scheme.sum,
-            scheme.lines,
-        )
+        weight_bits = max(block.layer.weight_quant.bits for block in parts)
+        self.basis = scheme.declared(hardware.crossbar.rows, weight_bits)
         self._check(crossbars)
         self.region = Region(first, self.crossbars_per_copy, crossbars // self.crossbars_per_copy)
         self.slots: dict[str, Slots] = {}
@@ -47,6 +38,12 @@ class Combination:
                 f"{where} sum",
                 "a broadcast column is converted once, so there are no currents left to sum",
                 "use sum=digital or route=exclusive",
+            )
+        if basis.elements == "hadamard" and basis.sum == "analog":
+            raise ImcsimError(
+                f"{where} basis",
+                "the dense coefficients of a hadamard basis are combined digitally",
+                "use sum=digital, or the scheme basis_broadcast",
             )
         if basis.length > self.hardware.crossbar.rows:
             raise ImcsimError(
@@ -142,8 +139,8 @@ class Combination:
     def notes(self) -> tuple[str, ...]:
         where = "the buffers" if self._kept_in_buffers() else "DRAM"
         total = sum(map(self.coefficient_bytes, self.parts))
-        notes = [
-            "synthetic coefficients: no accuracy",
+        notes = [*(["synthetic coefficients: no accuracy"] if self.basis.elements == "synthetic" else [])]
+        notes += [
             f"{self.region.copies} copies of a basis of {self.basis.vectors} vectors; "
             f"{total:,} bytes of coefficients in {where}",
         ]
@@ -156,6 +153,8 @@ class Combination:
         return sum(sum(s.needed) for s in self.slots.values()), sum(sum(s.bound) for s in self.slots.values())
 
     def assumed(self) -> tuple[str, ...]:
+        if self.basis.elements != "synthetic":
+            return ()
         drawn = f"seeded random supports of {self.basis.nonzeros} basis vectors with uniform magnitudes"
         return (f"scheme.coefficients: {drawn}",)
 

@@ -5,12 +5,13 @@ here, because nothing contends for it. One file for each kind of operation; impo
 """
 
 from imcsim.timing import combining, digital
-from imcsim.timing._base import Actions, Context, Recipe, recipe
+from imcsim.timing._base import Actions, Activity, Context, Recipe, recipe
 from imcsim.timing.reading import left_bytes, read_back_bytes
 from imcsim.timing.writing import weight_fetch
 
 __all__ = [
     "Actions",
+    "Activity",
     "Context",
     "Recipe",
     "combining",

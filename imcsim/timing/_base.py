@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import singledispatch
 
+from imcsim.chip import StatedActivity
 from imcsim.hardware import Hardware
 from imcsim.steps import Step
 from imcsim.workload import Workload
+from imcsim.write_work import Works
 
 Actions = Mapping[tuple[str, str], float]
 """(component, action) -> amount"""
@@ -25,13 +27,32 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Activity:
+    """How much a layer's inputs and cells use its arrays; fractions as in ``StatedActivity``."""
+
+    driven_frac: float
+    charge_frac: float
+
+
+@dataclass(frozen=True)
 class Context:
     """What recipes depend on beside the operation."""
 
     hardware: Hardware
     workload: Workload
-    seed: int = 0
-    sampled_writes: bool = False  # draw each crossbar's write time instead of taking the expected one
+    works: Works = field(default_factory=dict)  # what is known of writes; the others take what is expected
+    activity: Mapping[str, Activity] = field(default_factory=dict)  # of layers whose values were computed
+
+    def as_used(self, actions: Actions, layer: str) -> Actions:
+        """The reads of a layer, priced by what its inputs and weights were found to be."""
+        stated, found = self.hardware.crossbar.activity, self.activity.get(layer)
+        if not isinstance(stated, StatedActivity) or found is None:
+            return actions
+        factors = {
+            ("dac", "drive"): found.driven_frac / stated.driven_frac,
+            ("array", "read"): found.charge_frac / stated.charge_frac,
+        }
+        return {key: amount * factors.get(key, 1.0) for key, amount in actions.items()}
 
 
 @singledispatch

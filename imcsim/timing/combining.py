@@ -32,7 +32,7 @@ def _(operation: BasisMvm, context: Context) -> Recipe:
         *bus_step(out_bytes / lane.tiles, lane, hw),
     )
     per_segment = {
-        **_read_actions(operation, hw),
+        **context.as_used(_read_actions(operation, hw), layer.name),
         ("buffer", "read_byte"): in_bytes + macs * operation.basis.coefficient_bits / 8,
         ("buffer", "write_byte"): out_bytes,
         ("bus", "byte"): in_bytes + out_bytes,

@@ -38,7 +38,7 @@ def _(operation: Mvm, context: Context) -> Recipe:
     )
     passed_on = _passed_on(operation, hw) if isinstance(hw.chip.noc, Mesh) else 0
     per_vector = {
-        **_read_actions(grid, layer, hw),
+        **context.as_used(_read_actions(grid, layer, hw), layer.name),
         ("output_register", "byte"): float(sums.outputs @ sums.results) * sum_bytes,
         ("buffer", "read_byte"): in_bytes,
         ("buffer", "write_byte"): out_bytes,

@@ -1,0 +1,53 @@
+"""The command line. Everything heavy is imported inside the commands, so that help answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from imcsim.cli import compare, looking, models, run
+from imcsim.errors import ImcsimError
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="imcsim",
+    help="A cycle-level simulator of analog crossbar accelerators.",
+    epilog="Example: imcsim run resnet50 --hardware rram-256 --write ember2b_word --batch 16",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(run.run)
+app.command()(compare.compare)
+app.command()(looking.explain)
+app.command()(models.export)
+app.command()(models.quantize)
+app.command()(models.calibrate)
+app.command("list")(looking.list_)
+app.command()(looking.version)
+
+
+def main() -> None:
+    """The ``imcsim`` command: bad input is one line on standard error and exit code 2."""
+    try:
+        app(prog_name="imcsim")
+    except ImcsimError as error:
+        typer.echo(f"imcsim: {' '.join(str(error).split())}", err=True)
+        sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    finally:
+        _close_output()
+
+
+def _close_output() -> None:
+    """Flush standard output; a reader that has gone away is no error."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,84 @@
+"""Commands that make files from models: ``export``, ``quantize`` and ``calibrate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imcsim.cli import _options as opt
+
+if TYPE_CHECKING:
+    from imcsim.quantising import Quantisation
+
+
+def export(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The model to import.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The trace to write (JSON).")],
+    allow_unknown: opt.UnknownOption = False,
+) -> None:
+    """Make a workload file from an ONNX model."""
+    from imcsim.importers.onnx import import_onnx
+    from imcsim.workload import save_workload
+
+    workload = import_onnx(model, allow_unknown=allow_unknown)
+    save_workload(workload, output)
+    typer.echo(f"{len(workload.layers)} layers, {workload.n_weights:,} weights written to {output}", err=True)
+
+
+def quantize(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="A float model.")],
+    data: Annotated[str, typer.Option(metavar="PATH", help="Images to calibrate with, as the network sees them.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT.onnx", help="The int8 model to write.")],
+    images: opt.ImagesOption = 100,
+    mean: opt.NumbersOption = "0",
+    std: opt.NumbersOption = "1",
+    per_channel: Annotated[bool, typer.Option("--per-channel/--per-tensor", help="Scales of the weights.")] = True,
+) -> None:
+    """Quantise a float ONNX model to int8, so that `run --data` takes it."""
+    from imcsim.quantising import quantise
+
+    shift, spread = opt.reals("--mean", mean), opt.reals("--std", std)
+    done = quantise(model, data, images, out, mean=shift, std=spread, per_channel=per_channel)
+    typer.echo("\n".join(_said(done)))
+    typer.echo(f"written to {out}", err=True)
+
+
+def calibrate(
+    model: opt.WorkloadArgument,
+    hardware: opt.HardwareOption,
+    data: Annotated[str, typer.Option(metavar="PATH", help="Sample images, as the network sees them.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The calibration to write (JSON).")],
+    scheme: Annotated[str, typer.Option(metavar="NAME|FILE.py", help="See `imcsim list schemes`.")] = "reprogram",
+    option: opt.SchemeOptions = None,
+    set_: opt.SetOption = None,
+    images: opt.ImagesOption = 100,
+    mean: opt.NumbersOption = "0",
+    std: opt.NumbersOption = "1",
+) -> None:
+    """Find the range of the ADCs for each layer, for `run --calibration`."""
+    from imcsim import progress
+    from imcsim.calibrating import calibrated
+
+    with progress.bar(model) as show:
+        found = calibrated(
+            model, hardware, data, images, scheme, opt.fields("--option", option), opt.pairs("--set", set_),
+            opt.reals("--mean", mean), opt.reals("--std", std), show,
+        )  # fmt: skip
+    found.write(out)
+    for name, limits in found.layers.items():
+        typer.echo(f"{name:24} 0 to {limits.high:,.1f} levels, largest sum seen {limits.seen:,.0f}")
+    typer.echo(f"written to {out}", err=True)
+
+
+def _said(done: Quantisation) -> list[str]:
+    layers = ", ".join(f"{count} {kind}" for kind, count in done.layers.items())
+    accuracy = ", ".join(f"{name} {100 * frac:.1f} %" for name, frac in done.accuracy_frac.items())
+    return [
+        f"layers quantised  {sum(done.layers.values())} ({layers})",
+        f"images            {done.n_images:,}",
+        f"size              {done.bytes_before:,} bytes before, {done.bytes_after:,} after",
+        f"accuracy          {accuracy or 'unknown: the labels are no classes of the network'}",
+        f"same answer       {100 * done.agreement_frac:.1f} % of the images",
+    ]

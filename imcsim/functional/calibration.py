@@ -1,0 +1,146 @@
+"""Ranges of converters: the whole range of column sums, or by layer the one that sample images lead to."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from imcsim.config import Spec, build
+from imcsim.errors import ImcsimError
+from imcsim.files import new_file
+from imcsim.functional.coding import InputCode
+from imcsim.functional.placement import BASIS, Layout, Part
+from imcsim.hardware import Hardware
+from imcsim.progress import Progress, silent
+from imcsim.quantised import IntegerLayer, Integers, QuantisedNetwork
+
+MOST_VECTORS = 2048  # of a layer and batch that are looked at, evenly spread
+CANDIDATES = 64  # ranges that are compared
+HINT = "make one for this model, chip and scheme with imcsim calibrate"
+
+
+class Range(Spec):
+    """Column sums from ``low`` to ``high``, in level steps of a cell times input digits; ``seen``: the largest sum."""
+
+    low: float
+    high: float
+    seen: float
+
+
+class Calibration(Spec):
+    """``layers``: the range of each layer on crossbars of a ``geometry``; any other layer has the whole range."""
+
+    made_on: dict[str, Any]
+    geometry: dict[str, Any] = Field(default_factory=dict)
+    layers: dict[str, Range] = Field(default_factory=dict)
+
+    def range_of(self, layer: str, largest: int) -> Range:
+        """The range of a layer, cut to the largest sum that there can be."""
+        most = float(largest)
+        found = self.layers.get(layer, Range(low=0.0, high=most, seen=most))
+        return found.model_copy(update={"high": min(found.high, most)})
+
+    def write(self, path: Path) -> None:
+        """As JSON, whole or not at all."""
+        with new_file(path) as partial:
+            partial.write_text(json.dumps(self.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
+
+
+FULL = Calibration(made_on={"kind": "whole range"})
+
+
+def calibrate(
+    network: QuantisedNetwork,
+    images: NDArray[Any],
+    layout: Layout,
+    hardware: Hardware,
+    made_on: dict[str, Any],
+    at_once: int = 50,
+    progress: Progress = silent,
+) -> Calibration:
+    """The range of each layer whose converter errs least, in squares, on the column sums of ``images`` (n, ...).
+
+    Sums are those of exact cells; of every layer and batch at most ``MOST_VECTORS`` vectors are looked at.
+    """
+    sums = _Sums(layout, hardware)
+    for start in range(0, len(images), at_once):
+        progress(start, len(images), "images")
+        network.run(images[start : start + at_once], sums)
+    ranges = {name: _least_error(counts, 1 << hardware.tile.adc.bits) for name, counts in sums.counts.items()}
+    return Calibration(made_on=made_on, geometry=geometry(layout, hardware), layers=ranges)
+
+
+def geometry(layout: Layout, hardware: Hardware) -> dict[str, Any]:
+    """What column sums depend on beside model and images."""
+    bar = hardware.crossbar
+    combined = [name for name, found in layout.placements.items() if found.parts[0].content == BASIS]
+    return {
+        "rows": bar.rows, "columns": bar.columns, "bits_per_cell": bar.bits_per_cell, "polarity": bar.polarity,
+        "wordlines_active": bar.wordlines_active, "dac_bits": bar.dac_bits, "adc_bits": hardware.tile.adc.bits,
+        "combined": combined,
+    }  # fmt: skip
+
+
+def load_calibration(path: str, layout: Layout, hardware: Hardware) -> Calibration:
+    """A file of ``imcsim calibrate``. Raises ImcsimError where it is none, or was made for another chip or network."""
+    try:
+        found = build(Calibration, json.loads(Path(path).read_text(encoding="utf-8")), path)
+    except FileNotFoundError:
+        raise ImcsimError(path, "there is no such file", HINT) from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+        raise ImcsimError(path, "is no readable calibration", HINT) from None
+    wanted = geometry(layout, hardware)
+    different = [key for key, value in wanted.items() if found.geometry.get(key) != value]
+    if different:
+        problem = f"was made for {different[0]} {found.geometry.get(different[0])}, here it is {wanted[different[0]]}"
+        raise ImcsimError(path, problem, HINT)
+    if set(found.layers) != set(layout.placements):
+        raise ImcsimError(path, "was made for a network with other layers", HINT)
+    return found
+
+
+class _Sums:
+    """A multiplication that is exact, and counts by layer how often each column sum of a conversion occurs."""
+
+    def __init__(self, layout: Layout, hardware: Hardware) -> None:
+        self.layout, self.hardware = layout, hardware
+        self.counts: dict[str, NDArray[np.int64]] = defaultdict(lambda: np.zeros(1, np.int64))
+
+    def __call__(self, layer: IntegerLayer, vectors: Integers) -> Integers:
+        if layer.name in self.layout.placements:
+            driven = InputCode.of(layer).driven(vectors)
+            some = driven[:: -(-len(driven) // MOST_VECTORS)]
+            for part in self.layout.placements[layer.name].parts:
+                self._count(layer, part, some[:, part.rows])
+        return layer.sums(vectors)
+
+    def _count(self, layer: IntegerLayer, part: Part, inputs: Integers) -> None:
+        content, bar = self.layout.contents[part.content], self.hardware.crossbar
+        levels = content.code.encode(content.blocks[part.number].weights).astype(np.float32)
+        bits = int(layer.input.high - layer.input.low).bit_length()
+        for shift in range(0, bits, bar.dac_bits):
+            digit = (inputs >> shift & (1 << bar.dac_bits) - 1).astype(np.float32)
+            for first in range(0, inputs.shape[1], bar.wordlines_active):
+                rows = slice(first, min(first + bar.wordlines_active, inputs.shape[1]))
+                found = np.bincount((digit[:, rows] @ levels[rows]).astype(np.int64).ravel())
+                shorter, longer = sorted((found, self.counts[layer.name]), key=len)
+                self.counts[layer.name] = longer + np.pad(shorter, (0, len(longer) - len(shorter)))
+
+
+def _least_error(counts: NDArray[np.int64], n_codes: int) -> Range:
+    """From 0 to where rounding and clipping together err least; no finer than one level."""
+    sums, largest = np.arange(len(counts)), len(counts) - 1
+    highs = sorted({max(1.0, largest * part / CANDIDATES) for part in range(1, CANDIDATES + 1)})
+
+    def error(high: float) -> float:
+        step = max(1.0, high / (n_codes - 1))
+        codes = np.clip(np.rint(sums / step), 0, n_codes - 1)
+        return float(counts @ np.square(codes * step - sums))
+
+    return Range(low=0.0, high=min(highs, key=lambda high: (error(high), -high)), seen=float(largest))
