@@ -115,7 +115,8 @@ class _Bench:
         self.device.checked_age(trial.ages_s)
         self.data: Dataset = load_dataset(trial.data).first(trial.images)
         self.network.check_images(self.data.images.shape[1:])
-        self.pixels = self.data.scaled(trial.mean, trial.std)
+        as_they_are = self.network.takes_unscaled(self.data.images) and (trial.mean, trial.std) == ((0.0,), (1.0,))
+        self.pixels = self.data.images if as_they_are else self.data.scaled(trial.mean, trial.std)
         self.layout: Layout = layout(plan, self.network.layers, hardware)
         self.calibration: Calibration = FULL
         if trial.calibration != "none":

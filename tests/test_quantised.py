@@ -119,7 +119,7 @@ def library(model: onnx.ModelProto, x: Array, tensors: list[str]) -> list[Array]
 def assert_same_integers(model: onnx.ModelProto, x: Array) -> None:
     network = QuantisedNetwork(model, "model.onnx")
     *layers, (_, output) = network.steps(x)
-    wanted = library(model, x, [*(site.gives for site in network.sites), network.outputs[0]])
+    wanted = library(model, x, [*(site.gives for site in network.sites), network.graph.output])
     for (name, ours), theirs in zip([*layers, ("output", output)], wanted, strict=True):
         assert ours.dtype == theirs.dtype, name
         np.testing.assert_array_equal(ours, theirs, err_msg=name)
@@ -224,7 +224,7 @@ def test_a_float_model_is_refused_with_a_way_out() -> None:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1, 2, 2])],
         [numpy_helper.from_array(np.ones((1, 1, 3, 3), np.float32), "w")],
     )  # fmt: skip
-    with pytest.raises(ImcsimError, match=r"node 'first' .*not quantised; quantise it to int8 with onnxruntime"):
+    with pytest.raises(ImcsimError, match=r"node 'first' .*not quantised; quantise it first: imcsim quantize"):
         QuantisedNetwork(helper.make_model(graph), "float.onnx")
 
 

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 def export(
-    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="The model to import.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The .onnx or .tflite model to import.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The trace to write (JSON).")],
     allow_unknown: opt.UnknownOption = False,
 ) -> None:
-    """Make a workload file from an ONNX model."""
-    from imcsim.importers.onnx import import_onnx
+    """Make a workload file from an ONNX or TensorFlow Lite model."""
+    from imcsim.importers import load_network
     from imcsim.workload import save_workload
 
-    workload = import_onnx(model, allow_unknown=allow_unknown)
+    workload = load_network(model, allow_unknown=allow_unknown)
     save_workload(workload, output)
     typer.echo(f"{len(workload.layers)} layers, {workload.n_weights:,} weights written to {output}", err=True)
 

@@ -14,6 +14,8 @@ BASELINES = ("reprogram", "reprogram_packed")
 class Row:
     """One scheme with one write preset and batch; figures are None where the scheme cannot run the network.
 
+    Accuracies are None also where no images were given.
+
     ``closed_form_cycles``: what crossbars, ADCs, write drivers and digital units need, phase by phase, when nothing
     waits for anything else. ``waited_for``: what else held the run, where it took more than 1 % longer.
     """
@@ -34,6 +36,9 @@ class Row:
     area_um2: float | None = None
     crossbars_used: int | None = None
     lifetime_inferences: float | None = None
+    accuracy_frac: float | None = None
+    accuracy_interval_95_frac: Sequence[float] | None = None
+    agreement_frac: float | None = None
     line: Line | None = None  # None where writes overlap compute, so that no such identity holds
     baseline: str = ""  # the better of both kinds of reprogramming at this batch
     cycles_ratio: float | None = None

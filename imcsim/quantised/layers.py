@@ -1,7 +1,7 @@
 """Weighted layers of a quantised network in integers, exactly as the library computes them.
 
-y = zero_out + round(float32(sum_k (x_k - zero_in) (w_k - zero_w) + bias) * float32(s_in s_w / s_out)), rounded half to
-even and saturated: the rule of ONNX's QLinearConv and of onnxruntime, which multiplies in float32.
+y = zero_out + requantised(sum_k (x_k - zero_in) (w_k - zero_w) + bias, s_in s_w / s_out), saturated; each library has a
+rule of its own for the product with the scales and its rounding (``requantisation.py``).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Integers = NDArray[np.int64]
-Floats = NDArray[np.float32]
+from imcsim.quantised.requantisation import Integers as Integers
+from imcsim.quantised.requantisation import Requantise, Scales, float32_half_even
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class IntegerLayer:
     """A convolution (``sliding``) or fully connected layer of integers.
 
     ``weights``: (channels, rows of one group) less their zero point. ``bias``: (channels,) in units of the sum.
-    ``scale``: (channels,) float32, s_in s_w. ``output``: what the sum is requantised to; None where it stays a float.
-    ``floor``: the least output, where an activation behind the layer cuts off below.
+    ``scale``: (channels,) s_in s_w. ``output``: what the sum is requantised to; None where it stays a float.
+    ``floor``, ``ceiling``: the least and greatest output, where an activation behind the layer cuts off.
     """
 
     name: str
@@ -57,10 +57,12 @@ class IntegerLayer:
     bias: Integers
     groups: int
     input: Format
-    scale: Floats
+    scale: Scales
     output: Format | None
     floor: int | None = None
     sliding: Sliding | None = None
+    ceiling: int | None = None
+    requantise: Requantise = float32_half_even
 
     @property
     def channels(self) -> int:
@@ -90,13 +92,12 @@ class IntegerLayer:
 
     def finish(self, sums: Integers, size: tuple[int, ...]) -> NDArray[Any]:
         """(images, channels, *size) the layer's outputs from its sums (images, positions, channels)."""
-        exact = sums.astype(np.float32)
         if self.output is None:
-            return _channels_first(exact * self.scale, size)
-        scaled = exact * (self.scale / np.float32(self.output.scale))
-        rounded = np.rint(scaled).astype(np.int64) + self.output.zero
-        lowest = self.output.low if self.floor is None else max(self.output.low, self.floor)
-        return _channels_first(np.clip(rounded, lowest, self.output.high).astype(self.output.dtype), size)
+            return _channels_first(sums.astype(np.float32) * self.scale, size)
+        low = self.output.low if self.floor is None else max(self.output.low, self.floor)
+        high = self.output.high if self.ceiling is None else min(self.output.high, self.ceiling)
+        values = self.requantise(sums, self.scale, self.output.scale) + self.output.zero
+        return _channels_first(np.clip(values, low, high).astype(self.output.dtype), size)
 
     def output_size(self, x: NDArray[Any]) -> tuple[int, ...]:
         """Positions per dimension of the output; () for a fully connected layer."""

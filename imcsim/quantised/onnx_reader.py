@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,21 +9,13 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from imcsim.errors import ImcsimError
+from imcsim.quantised.graph import Site
 from imcsim.quantised.layers import Format, IntegerLayer, Integers, Sliding
 
 Array = NDArray[Any]
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 QLINEAR = ("QLinearConv", "QLinearMatMul")
-HINT = "quantise it to int8 with onnxruntime.quantization.quantize_static (QDQ) first"
-
-
-@dataclass(frozen=True)
-class Site:
-    """A layer in its graph: the integer tensor that it reads, and the tensor that it gives."""
-
-    layer: IntegerLayer
-    reads: str
-    gives: str
+HINT = "quantise it first: imcsim quantize MODEL.onnx --data IMAGES -o INT8.onnx"
 
 
 class Reader:
