@@ -20,8 +20,9 @@ from imcsim.kernels.tables import LANES, tabulate
 Ints: TypeAlias = NDArray[np.int64]
 LARGEST_CELL, LARGEST_NARROW_CELL = (1 << 24) - 1, 4095  # the latter's nibbles fit into 16 bits four at a time
 LARGEST_SUM = 1 << 29  # so that sum + offset + noise - origin fits into 32 bits
-FINEST, COARSEST = 1 << 20, 1 << 10  # steps of the largest variance of a cell
+FINEST, COARSEST = 1 << 20, 1 << 6  # steps of the largest variance of a cell
 MOST_BINS = 4096
+LINE_BYTES = 64
 NO_INTS = np.zeros(0, np.int32)
 
 
@@ -33,6 +34,14 @@ def need(holds: bool, where: str, problem: str) -> None:
 def fixed_point(levels: ArrayLike, fraction_bits: int = 8) -> Ints:
     """Level steps as integers: the nearest multiple of 2**-fraction_bits, halves to even."""
     return np.rint(np.asarray(levels, float) * 2.0**fraction_bits).astype(np.int64)
+
+
+def aligned(shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
+    """Zeros that begin with a cache line: a table row across three lines instead of two costs a fifth of the speed."""
+    n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.zeros(n_bytes + LINE_BYTES, np.uint8)
+    first = -memory.ctypes.data % LINE_BYTES
+    return memory[first : first + n_bytes].view(dtype).reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -112,7 +121,7 @@ class Crossbar:
         self.tables = analog.Tables(entries, chunk, base.ravel(), np.zeros(0, np.int32), amounts)
 
     def _tables(self, cells: NDArray[Any], dtype: type) -> tuple[NDArray[np.int32], NDArray[Any]]:
-        entries = np.zeros((self.n_blocks, self.n_groups * self.nibbles, 16, LANES), dtype)
+        entries = aligned((self.n_blocks, self.n_groups * self.nibbles, 16, LANES), dtype)
         base = np.zeros((self.n_blocks, self.n_groups, LANES), np.int32)
         tabulate(np.ascontiguousarray(cells, np.int32), self.group_rows, entries, base)
         return base, entries.ravel()
@@ -132,7 +141,7 @@ class Crossbar:
         return chunk
 
     def _variances(self, variances: NDArray[np.float64]) -> tuple[float, NDArray[Any]]:
-        """Variances as integers, to the nearest 2**-20 of the largest one where sums then fit, at worst 2**-10."""
+        """Variances as integers, to the nearest 2**-20 of the largest one where sums then fit, at worst 2**-6."""
         need(np.shape(variances) == (self.n_rows, self.n_columns), "variances", "not one for each cell")
         need(bool(np.isfinite(variances).all() and (variances >= 0).all()), "variances", "negative, or not a number")
         weight = max(self.n_rows, 1) * ((1 << self.digit_bits) - 1) ** 2

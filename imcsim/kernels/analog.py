@@ -12,15 +12,14 @@ a sum exactly on a threshold gets the upper code. A sum below ``low``, or at or 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
-from imcsim.kernels.memory import SOURCES
 from imcsim.kernels.noise import add_noise, mixed
-from imcsim.kernels.tables import LANES, Entries, Inputs, Ints, add_rows, inlined, select, shifted
+from imcsim.kernels.tables import LANES, Entries, Inputs, Ints, add_rows, inlined, parallel, select, shifted
 
 BATCH = 32  # vectors that a thread takes at a time
 SUMS, AMOUNTS, TOTALS, SATURATED, SCRATCH_SIZE = (LANES * i for i in range(5))  # what stands where in scratch
@@ -71,13 +70,6 @@ class Phases(NamedTuple):
     n_groups: int  # wordline groups
     group_rows: int
     per_flush: int  # phases whose results fit into 32 bits together
-
-
-def parallel(function: Any) -> Any:
-    """Like ``compiled``, for a kernel whose ``prange`` is divided among threads."""
-    dispatcher: Any = njit(cache=True, error_model="numpy", parallel=True)(function)
-    dispatcher._cache._cache_file._source_stamp = SOURCES
-    return dispatcher
 
 
 @parallel
@@ -135,12 +127,9 @@ def _multiply_vector(  # type: ignore[no-untyped-def]
             if noise.is_on:
                 if tables.variances.size > 0:
                     _sum_variances(rows, vector, phase, group, tables, block, phases, scratch)
-                else:
-                    for lane in range(LANES):
-                        scratch[AMOUNTS + lane] = squares[vector, phase, group]
-                draw = mixed(key, phase * phases.n_groups + group)
+                draw, common = mixed(key, phase * phases.n_groups + group), squares[vector, phase, group]
                 at = block * LANES
-                add_noise(scratch, SUMS, AMOUNTS, noise.scale, noise.conversion, at, draw, at)
+                add_noise(scratch, SUMS, AMOUNTS, common, noise.scale, noise.conversion, at, draw, at)
             _convert(scratch, converter, (phase - flushed) * phases.digit_bits)
         if phase + 1 - flushed == phases.per_flush or phase + 1 == n_phases:
             _flush(scratch, results, vector, block * LANES, flushed * phases.digit_bits)
@@ -156,7 +145,7 @@ def _sum_squares(inputs, phases, squares):  # type: ignore[no-untyped-def]
             for group in range(phases.n_groups):
                 first, total = group * phases.group_rows, np.uint32(0)
                 for row in range(first, min(first + phases.group_rows, inputs.shape[1])):
-                    digit = (np.uint32(inputs[vector, row]) >> np.uint32(low)) & mask
+                    digit = (np.uint32(inputs[vector, np.uint64(row)]) >> np.uint32(low)) & mask
                     total = np.uint32(total + np.uint32(digit * digit))
                 squares[vector, low // phases.digit_bits, group] = total
 

@@ -5,7 +5,9 @@ column give 32 hashed bits. Two columns, ``HALF`` apart in a block of ``2 * HALF
 one's bits give the radius sqrt(-2 ln u) with u = (k + 1/2) / 2**31, the second one's the angle. Logarithm, sine and
 cosine are polynomials; a draw is within 1e-5 sigma of the exact pair (1e-3 for a radius below 0.02, once in 5,000
 pairs), so the tails are right as far as 31 bits go: no draw exceeds 6.66 sigma, and beyond 6 sigma the steps
-between neighbouring radii can be seen.
+between neighbouring radii can be seen. Products and sums are fused, so every machine draws the same.
+
+Writing cells (``write_verify.py``) draws from the same functions, with cell and turn in the place of key and column.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import math
 
 import numpy as np
 
-from imcsim.kernels.tables import LANES, inlined
+from imcsim.kernels.tables import LANES, fused, inlined
 
 HALF = LANES // 2
 GOLDEN, GOLDEN_32 = np.uint64(0x9E3779B97F4A7C15), np.uint32(0x9E3779B9)
@@ -28,8 +30,8 @@ L4, L5, L6 = np.float32(0.194293885), np.float32(-0.0795574046), np.float32(0.01
 S0, S1, S2, S3 = np.float32(1.57079101), np.float32(-0.64589285), np.float32(0.0794343445), np.float32(-0.00433309519)
 C0, C1, C2 = np.float32(0.999999954), np.float32(-1.23369822), np.float32(0.253650747)
 C3, C4 = np.float32(-0.0208106309), np.float32(0.000858192121)
-ZERO, ONE, ROUND, MINUS_2_LN_2 = np.float32(0), np.float32(1), np.float32(0.5), np.float32(-2 * math.log(2))
-TO_U, TO_QUARTERS = np.float32(2.0**-31), np.float32(2.0**-30)
+ZERO, ONE, MINUS_2_LN_2 = np.float32(0), np.float32(1), np.float32(-2 * math.log(2))
+TO_U, HALF_A_STEP, TO_QUARTERS = np.float32(2.0**-31), np.float32(2.0**-32), np.float32(2.0**-30)
 EXPONENT, FRACTION, BITS_OF_ONE, BIAS = np.int32(23), np.int32(0x7FFFFF), np.int32(0x3F800000), np.int32(127)
 LOW_30, SIGN = np.uint32((1 << 30) - 1), np.uint32(1)
 
@@ -59,13 +61,14 @@ def log2(y):  # type: ignore[no-untyped-def]
     bits = np.float32(y).view(np.int32)
     exponent = np.float32(np.int32(np.int32(bits >> EXPONENT) - BIAS))
     x = np.int32(np.int32(bits & FRACTION) | BITS_OF_ONE).view(np.float32) - ONE
-    return exponent + x * (L0 + x * (L1 + x * (L2 + x * (L3 + x * (L4 + x * (L5 + x * L6))))))
+    high = fused(x, fused(x, fused(x, fused(x, fused(x, L6, L5), L4), L3), L2), L1)
+    return fused(x, fused(x, high, L0), exponent)
 
 
 @inlined
 def squared_radius(bits):  # type: ignore[no-untyped-def]
     """-2 ln u of 31 bits, float32."""
-    u = np.float32((np.float32(np.int32(bits >> SIGN)) + ROUND) * TO_U)
+    u = fused(np.float32(np.int32(bits >> SIGN)), TO_U, HALF_A_STEP)
     return max(MINUS_2_LN_2 * log2(u), ZERO)
 
 
@@ -74,8 +77,8 @@ def direction(bits):  # type: ignore[no-untyped-def]
     """Cosine and sine, float32: 30 bits say where in a quadrant, two bits are the signs."""
     x = np.float32(np.int32(bits & LOW_30)) * TO_QUARTERS
     y = x * x
-    cosine = C0 + y * (C1 + y * (C2 + y * (C3 + y * C4)))
-    sine = x * (S0 + y * (S1 + y * (S2 + y * S3)))
+    cosine = fused(y, fused(y, fused(y, fused(y, C4, C3), C2), C1), C0)
+    sine = x * fused(y, fused(y, fused(y, S3, S2), S1), S0)
     return (cosine if bits >> np.uint32(31) else -cosine), (sine if (bits >> np.uint32(30)) & SIGN else -sine)
 
 
@@ -86,17 +89,18 @@ def floored(x):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def add_noise(scratch, sums, amounts, scale, conversion, at, key, column):  # type: ignore[no-untyped-def]
+def add_noise(scratch, sums, amounts, common, scale, conversion, at, key, column):  # type: ignore[no-untyped-def]
     """Add to the ``LANES`` integers from ``sums`` on a normal number each, floored.
 
-    Variances are ``scale`` times the integers from ``amounts`` on, plus ``conversion[at:]`` (float32).
-    ``column``: the number of the first lane's column.
+    Variances are ``scale`` times the integers from ``amounts`` on, each plus ``common``, plus ``conversion[at:]``
+    (float32). ``column``: the number of the first lane's column.
     """
     low, high = np.uint32(key), np.uint32(key >> np.uint64(32))
     for lane in range(HALF):
         radius = squared_radius(bits_of(low, high, np.uint32(column + lane)))
         cosine, sine = direction(bits_of(low, high, np.uint32(column + lane + HALF)))
-        variance = np.float32(scratch[amounts + lane]) * scale + conversion[np.uint64(at + lane)]
-        other = np.float32(scratch[amounts + HALF + lane]) * scale + conversion[np.uint64(at + HALF + lane)]
+        amount, other = np.int32(scratch[amounts + lane] + common), np.int32(scratch[amounts + HALF + lane] + common)
+        variance = fused(np.float32(amount), scale, conversion[np.uint64(at + lane)])
+        other_variance = fused(np.float32(other), scale, conversion[np.uint64(at + HALF + lane)])
         scratch[sums + lane] += floored(np.float32(math.sqrt(radius * variance)) * cosine)
-        scratch[sums + HALF + lane] += floored(np.float32(math.sqrt(radius * other)) * sine)
+        scratch[sums + HALF + lane] += floored(np.float32(math.sqrt(radius * other_variance)) * sine)

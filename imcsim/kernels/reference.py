@@ -43,6 +43,14 @@ def hashed(key: Array, column: Array) -> Array:
     return x ^ (x >> np.uint32(16))
 
 
+def pair(first: Array, second: Array) -> tuple[Array, Array]:
+    """Two standard normals from 32 bits of the radius and 32 of the direction: Box and Muller's."""
+    u = ((first >> np.uint32(1)) + 0.5) / 2**31
+    radius, angle = np.sqrt(-2 * np.log(u)), (second & np.uint32(2**30 - 1)) / 2**30 * np.pi / 2
+    signs = [(second >> np.uint32(place) & np.uint32(1)) * 2.0 - 1 for place in (31, 30)]
+    return radius * np.cos(angle) * signs[0], radius * np.sin(angle) * signs[1]
+
+
 def normals(seed: int, numbers: Array, n_phases: int, n_groups: int, n_columns: int) -> Array:
     """Standard normals (vectors, phases, wordline groups, columns); ``numbers`` is uint64 (vectors,)."""
     key = mixed(np.array([seed], np.uint64), numbers.astype(np.uint64))
@@ -50,11 +58,7 @@ def normals(seed: int, numbers: Array, n_phases: int, n_groups: int, n_columns: 
     key = mixed(key[:, None, None], place)[..., None]
     column = np.arange(n_columns)
     first = column - column // HALF % 2 * HALF
-    u = ((hashed(key, first) >> np.uint32(1)) + 0.5) / 2**31
-    bits = hashed(key, first + HALF)
-    angle = (bits & np.uint32(2**30 - 1)) / 2**30 * np.pi / 2
-    sign = np.where(column == first, bits >> np.uint32(31), (bits >> np.uint32(30)) & np.uint32(1)) * 2.0 - 1
-    return np.asarray(np.sqrt(-2 * np.log(u)) * np.where(column == first, np.cos(angle), np.sin(angle)) * sign)
+    return np.where(column == first, *pair(hashed(key, first), hashed(key, first + HALF)))
 
 
 def noise_variance(digits: Array, variances: Array, group_rows: int) -> Array:

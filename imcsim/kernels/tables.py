@@ -16,7 +16,7 @@ from numba.core import cgutils as numba_cgutils
 from numba.extending import intrinsic as numba_intrinsic
 from numpy.typing import NDArray
 
-from imcsim.kernels.memory import compiled
+from imcsim.kernels.memory import SOURCES, compiled
 
 LANES = 64  # columns of a block: a table row of 16-bit entries is two cache lines
 ONE_OF_EACH, GATHER = np.uint64(0x0001000100010001), np.uint64(1 << 48 | 1 << 33 | 1 << 18 | 1 << 3)
@@ -33,6 +33,13 @@ intrinsic: Any = numba_intrinsic
 def inlined(function: Any) -> Any:
     """Compile into the code, and the cache, of the callers."""
     return njit(forceinline=True, error_model="numpy")(function)
+
+
+def parallel(function: Any) -> Any:
+    """Like ``compiled``, for a kernel whose ``prange`` is divided among threads."""
+    dispatcher: Any = njit(cache=True, error_model="numpy", parallel=True)(function)
+    dispatcher._cache._cache_file._source_stamp = SOURCES
+    return dispatcher
 
 
 @compiled
@@ -69,6 +76,7 @@ def select(inputs: Inputs, group_rows: int, rows: Inputs) -> None:
     ``inputs``: (vectors, rows); ``rows``: (vectors, bits, nibbles).
     """
     n_rows, nibbles = inputs.shape[1], (group_rows + 3) // 4
+    fours = np.zeros(rows.shape[2], np.uint64)
     for vector in range(inputs.shape[0]):
         for nibble in range(rows.shape[2]):
             group = nibble // nibbles
@@ -76,9 +84,11 @@ def select(inputs: Inputs, group_rows: int, rows: Inputs) -> None:
             last = min(first + 4, (group + 1) * group_rows, n_rows)
             four = np.uint64(0)
             for row in range(first, last):
-                four |= np.uint64(inputs[vector, row]) << np.uint64(16 * (row - first))
-            for bit in range(rows.shape[1]):
-                spread = (four >> np.uint64(bit)) & ONE_OF_EACH
+                four |= np.uint64(inputs[vector, np.uint64(row)]) << np.uint64(16 * (row - first))
+            fours[nibble] = four
+        for bit in range(rows.shape[1]):
+            for nibble in range(rows.shape[2]):  # the inner loop, so that nibbles are vectorised
+                spread = (fours[nibble] >> np.uint64(bit)) & ONE_OF_EACH
                 rows[vector, bit, nibble] = np.uint64(16 * nibble) | (((spread * GATHER) >> TOP) & NIBBLE)
 
 
@@ -86,6 +96,13 @@ def select(inputs: Inputs, group_rows: int, rows: Inputs) -> None:
 def shifted(context, x, by):  # type: ignore[no-untyped-def]
     """``x >> by`` of an int32 that is not negative, in 32 bits, where numba would take 64."""
     return types.int32(types.int32, types.int32), lambda context, builder, signature, values: builder.lshr(*values)
+
+
+@intrinsic
+def fused(context, x, y, z):  # type: ignore[no-untyped-def]
+    """``x * y + z`` of float32, rounded once, on every machine."""
+    number = types.float32
+    return number(number, number, number), lambda context, builder, signature, values: builder.fma(*values)
 
 
 @intrinsic

@@ -1,8 +1,10 @@
-"""Pulse, read, repeat: one cell after another, rows in parallel, every cell with random numbers of its own.
+"""Pulse, read, repeat: thousands of cells in step with each other, so that one instruction serves many of them.
 
-Random bits: splitmix64 (Steele, Lea and Flood, OOPSLA 2014, doi 10.1145/2660193.2660195), started for each cell at a
-hash of key and cell, so that a result depends on neither threads nor order. Normal numbers: the ziggurat of Marsaglia
-and Tsang (J. Stat. Softw. 2000, doi 10.18637/jss.v005.i08), exact to the resolution of 53 bits, tails included.
+A block of cells takes one turn after another: each cell that is not yet in its band takes a pulse and a read. Cells
+that have finished idle in their slots until a quarter of the slots is idle; then those left move together.
+
+Turn and cell decide the two random numbers of a turn, a Box-Muller pair from 64 hashed bits as in ``noise.py``, so a
+result depends on neither threads nor blocks; the tails are right to 6 sigma, and no number exceeds 6.66.
 """
 
 from __future__ import annotations
@@ -11,134 +13,127 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
+from imcsim.kernels.memory import compiled
+from imcsim.kernels.noise import bits_of, direction, mixed, squared_radius
+from imcsim.kernels.tables import inlined, parallel
+
 if TYPE_CHECKING:
-    from imcsim.cell_writing import PulsedCell
+    from imcsim.pulses import PulsedCell
 
 Floats = NDArray[np.float64]
-GOLDEN, FACTOR_1, FACTOR_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-SHIFT_1, SHIFT_2, SHIFT_3, UNUSED = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
-LAYER_MASK = np.uint64(127)
-TAIL = 3.442619855899  # where the lowest of 128 layers ends, each of the area
-AREA = 9.91256303526217e-3
+BLOCK = 1024  # cells in step; what they need stays in the second-level cache
+# rows of scratch: float64 (RUN: pulses in one direction, negative downwards; PLACE: the cell), uint32, float32
+TARGET, G, MISSING, FACTOR, RUN, PULSES, PLACE, STATE_SIZE = (BLOCK * i for i in range(8))
+LOW, HIGH, KEYS_SIZE = (BLOCK * i for i in range(3))
+VARIED, NOISE, DRAWN_SIZE = (BLOCK * i for i in range(3))
 
 
-def _ziggurat() -> Floats:
-    """Right edges of the layers from the lowest up, and 0: shape (129,); the lowest is as wide as its area asks."""
-    height = math.exp(-(TAIL**2) / 2)
-    edges = [AREA / height, TAIL]
-    while len(edges) < 128:
-        height += AREA / edges[-1]
-        edges.append(math.sqrt(-2 * math.log(height)))
-    return np.array([*edges, 0.0])
+@inlined
+def draw(keys, turn, n, drawn):  # type: ignore[no-untyped-def]
+    """Two standard normal numbers for each of n slots: variation of the step, noise of the read after it."""
+    for i in range(n):
+        low, high = keys[LOW + i], keys[HIGH + i]
+        radius = np.float32(math.sqrt(squared_radius(bits_of(low, high, np.uint32(2 * turn)))))
+        cosine, sine = direction(bits_of(low, high, np.uint32(2 * turn + 1)))
+        drawn[VARIED + i], drawn[NOISE + i] = radius * cosine, radius * sine
 
 
-EDGES = _ziggurat()
-SIGNED_SHIFT = 7  # takes the bits of the layer away, so that the number has 57 of its own
-SCALES = EDGES * 2.0**-56
+@inlined
+def pulse(state, drawn, n, cell):  # type: ignore[no-untyped-def]
+    """One pulse and one read for those of n slots that need them; how many need another."""
+    left = 0
+    for i in range(n):
+        missing, g, run = state[MISSING + i], state[G + i], state[RUN + i]
+        is_moved, is_low = abs(missing) > cell.band_usiemens, missing > 0
+        before = max(run, 0.0) if is_low else max(-run, 0.0)
+        step = (cell.set_step_usiemens if is_low else -cell.reset_step_usiemens) * state[FACTOR + i]
+        moved = g + step * (1 + cell.growth_frac * before) * (1 + cell.step_sigma_frac * np.float64(drawn[VARIED + i]))
+        moved = min(max(moved, cell.g_min_usiemens), cell.g_max_usiemens)
+        seen = state[TARGET + i] - cell.read_sigma_usiemens * np.float64(drawn[NOISE + i]) - moved
+        state[RUN + i] = before + 1 if is_low else -before - 1
+        state[PULSES + i] += 1.0 if is_moved else 0.0
+        state[G + i] = moved if is_moved else g
+        state[MISSING + i] = seen if is_moved else missing
+        left += 1 if is_moved and abs(seen) > cell.band_usiemens else 0
+    return left
 
 
-@njit(cache=True)
-def mix(bits: np.uint64) -> np.uint64:
-    """Splitmix64's bijective hash of 64 bits."""
-    bits = (bits ^ (bits >> SHIFT_1)) * FACTOR_1
-    bits = (bits ^ (bits >> SHIFT_2)) * FACTOR_2
-    return bits ^ (bits >> SHIFT_3)
+@inlined
+def keep(state, keys, n, band, final, pulses, failed):  # type: ignore[no-untyped-def]
+    """Note how n slots stand and move those outside their band to the front; how many these are."""
+    kept = 0
+    for i in range(n):
+        place, is_outside = np.int64(state[PLACE + i]), abs(state[MISSING + i]) > band
+        final[place], pulses[place], failed[place] = state[G + i], np.int64(state[PULSES + i]), is_outside
+        for row in range(0, STATE_SIZE, BLOCK):
+            state[row + kept] = state[row + i]
+        keys[LOW + kept], keys[HIGH + kept] = keys[LOW + i], keys[HIGH + i]
+        kept += is_outside
+    return kept
 
 
-@njit(cache=True)
-def uniform(bits: np.uint64) -> float:
-    """The upper 53 bits as a number inside (0, 1)."""
-    return (np.float64(bits >> UNUSED) + 0.5) * 2.0**-53
+@inlined
+def write_block(key, first, n, target, g, factor, cell, cap, final, pulses, failed):  # type: ignore[no-untyped-def]
+    """All turns of n cells from number ``first`` on."""
+    state, keys, drawn = np.zeros(STATE_SIZE), np.zeros(KEYS_SIZE, np.uint32), np.zeros(DRAWN_SIZE, np.float32)
+    band, is_noisy = cell.band_usiemens, cell.step_sigma_frac > 0 or cell.read_sigma_usiemens > 0
+    for i in range(n):
+        own = mixed(key, first + i)
+        keys[LOW + i], keys[HIGH + i] = np.uint32(own), np.uint32(own >> np.uint64(32))
+    if is_noisy:
+        draw(keys, 0, n, drawn)
+    for i in range(n):
+        place = first + i
+        state[TARGET + i], state[G + i], state[FACTOR + i] = target[place], g[place], factor[place]
+        state[PLACE + i] = place
+        state[MISSING + i] = target[place] - cell.read_sigma_usiemens * np.float64(drawn[NOISE + i]) - g[place]
+    n = keep(state, keys, n, band, final, pulses, failed)
+    for turn in range(1, cap + 1):
+        if n == 0:
+            return
+        if is_noisy:
+            draw(keys, turn, n, drawn)
+        left = pulse(state, drawn, n, cell)
+        if 4 * left < 3 * n or turn == cap:
+            n = keep(state, keys, n, band, final, pulses, failed)
 
 
-@njit(cache=True)
-def edge_normal(state: np.uint64, layer: np.int64, x: float) -> tuple[np.uint64, float, bool]:
-    """What the ziggurat does outside its inner boxes: new state, a normal number, and whether it is accepted."""
-    if layer > 0:
-        state += GOLDEN
-        outer, inner = math.exp((x * x - EDGES[layer] ** 2) / 2), math.exp((x * x - EDGES[layer + 1] ** 2) / 2)
-        return state, x, outer + uniform(mix(state)) * (inner - outer) < 1.0
-    while True:
-        state += GOLDEN
-        beyond = -math.log(uniform(mix(state))) / TAIL
-        state += GOLDEN
-        if -2 * math.log(uniform(mix(state))) > beyond * beyond:
-            return state, math.copysign(TAIL + beyond, x), True
+@parallel
+def write_blocks(  # type: ignore[no-untyped-def]
+    key, target, g, factor, cell, cap, final, pulses, failed
+):
+    """Like ``write_cells``, into three arrays; every array is (cells,)."""
+    for block in prange((target.size + BLOCK - 1) // BLOCK):
+        first = block * BLOCK
+        n = min(BLOCK, target.size - first)
+        write_block(key, first, n, target, g, factor, cell, cap, final, pulses, failed)
 
 
-@njit(cache=True)
-def normal(state: np.uint64) -> tuple[np.uint64, float]:
-    """New state and a standard normal number; 98.8 % of them take one hash and one comparison."""
-    while True:
-        state += GOLDEN
-        bits = mix(state)
-        layer = np.int64(bits & LAYER_MASK)
-        x = np.float64(np.int64(bits) >> SIGNED_SHIFT) * SCALES[layer]
-        if abs(x) < EDGES[layer + 1]:
-            return state, x
-        state, x, accepted = edge_normal(state, layer, x)
-        if accepted:
-            return state, x
-
-
-@njit(cache=True)
-def begin(key: np.uint64, cell: int) -> np.uint64:
-    """The state from which a cell draws."""
-    return mix(key ^ mix(np.uint64(cell) * GOLDEN + GOLDEN))
-
-
-@njit(cache=True)
-def normals(key: np.uint64, n_cells: int, n_each: int) -> Floats:
-    """The first normal numbers of cells 0, 1, ...: shape (n_cells, n_each)."""
-    drawn = np.empty((n_cells, n_each))
-    for cell in range(n_cells):
-        state = begin(key, cell)
-        for i in range(n_each):
-            state, drawn[cell, i] = normal(state)
-    return drawn
-
-
-@njit(cache=True)
-def write_cell(
-    state: np.uint64, target: float, g: float, factor: float, cell: PulsedCell, cap: int
-) -> tuple[float, int, bool]:
-    """Final conductance of one cell, its pulses, and whether it was given up; verify reads are one more than pulses.
-
-    One normal number for the first read, then two for each round: variation of the step, noise of the next read.
-    """
-    up, down = cell.set_step_usiemens * factor, -cell.reset_step_usiemens * factor
-    next_up, next_down = up, down
-    state, noise = normal(state)
-    aim = target - cell.read_sigma_usiemens * noise
-    for n in range(cap):
-        missing = aim - g
-        if abs(missing) <= cell.band_usiemens:
-            return g, n, False
-        state, varied = normal(state)
-        state, noise = normal(state)
-        aim = target - cell.read_sigma_usiemens * noise
-        is_low = missing > 0
-        g += (next_up if is_low else next_down) * (1 + cell.step_sigma_frac * varied)
-        g = min(max(g, cell.g_min_usiemens), cell.g_max_usiemens)
-        next_up = next_up + up * cell.growth_frac if is_low else up
-        next_down = down if is_low else next_down + down * cell.growth_frac
-    return g, cap, abs(aim - g) > cell.band_usiemens
-
-
-@njit(cache=True, parallel=True)
 def write_cells(
     key: np.uint64, target: Floats, g: Floats, factor: Floats, cell: PulsedCell, cap: int
 ) -> tuple[Floats, NDArray[np.int64], NDArray[np.bool_]]:
-    """Final conductances, pulses and failures of all cells; every array is (rows, columns)."""
-    rows, columns = target.shape
-    final, pulses, failed = np.empty(target.shape), np.empty(target.shape, np.int64), np.empty(target.shape, np.bool_)
-    for row in prange(rows):
-        for column in range(columns):
-            state = begin(key, row * columns + column)
-            final[row, column], pulses[row, column], failed[row, column] = write_cell(
-                state, target[row, column], g[row, column], factor[row, column], cell, cap
-            )
-    return final, pulses, failed
+    """Final conductances, pulses and failures of all cells; every array is (rows, columns).
+
+    Verify reads are one more than pulses, as a read comes first. No numbers are drawn where both sigmas are 0.
+    """
+    results = np.empty(target.shape), np.empty(target.shape, np.int64), np.empty(target.shape, np.bool_)
+    given, taken = ([array.reshape(-1) for array in arrays] for arrays in ((target, g, factor), results))
+    write_blocks(key, *given, cell, cap, *taken)
+    return results
+
+
+@compiled
+def normals(key: np.uint64, n_cells: int, n_turns: int) -> NDArray[np.float32]:
+    """The numbers of cells 0, 1, ... and turns 0, 1, ...: shape (n_cells, n_turns, 2); the very first is not used."""
+    numbers = np.empty((n_cells, n_turns, 2), np.float32)
+    keys, drawn = np.zeros(KEYS_SIZE, np.uint32), np.zeros(DRAWN_SIZE, np.float32)
+    for cell in range(n_cells):
+        own = mixed(key, cell)
+        keys[LOW], keys[HIGH] = np.uint32(own), np.uint32(own >> np.uint64(32))
+        for turn in range(n_turns):
+            draw(keys, turn, 1, drawn)
+            numbers[cell, turn] = drawn[VARIED], drawn[NOISE]
+    return numbers
