@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from imcsim.config import Spec
 from imcsim.converters import Adc, Pooled
+from imcsim.devices import Device
 from imcsim.write import Write
 
 
@@ -120,7 +121,7 @@ class Crossbar(Spec):
     rows: PositiveInt
     columns: PositiveInt
     bits_per_cell: PositiveInt
-    polarity: Literal["differential", "offset"]
+    polarity: Literal["differential", "offset", "paired"]  # of weights: a column each, shifted, or two devices in a cell
     wordlines_active: PositiveInt  # rows driven at once; fewer than rows means several groups in turn
     dac_bits: PositiveInt
     evaluate_ns: PositiveFloat  # settling of the analog column sums for one input phase
@@ -130,6 +131,11 @@ class Crossbar(Spec):
         kind="unstated"
     )
 
+    @property
+    def device_columns(self) -> int:
+        """Devices of a row: two for each column where cells are pairs."""
+        return self.columns * (2 if self.polarity == "paired" else 1)
+
     @model_validator(mode="after")
     def _wordlines_exist(self) -> Crossbar:
         if self.wordlines_active > self.rows:
@@ -138,9 +144,9 @@ class Crossbar(Spec):
 
 
 class Cell(Spec):
-    """The device and the circuit that writes it."""
+    """The device, of which values are computed, and the circuit that writes it."""
 
-    device: str
+    device: Device
     write: Write
 
 

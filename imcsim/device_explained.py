@@ -135,7 +135,7 @@ def age(seconds: float) -> str:
 
 
 def _fields(device: DeviceSpec) -> dict[str, object]:
-    return {key: value for key, value in device.model_dump().items() if key not in ("kind", "n_levels")}
+    return {key: value for key, value in dict(device).items() if key not in ("kind", "n_levels")}
 
 
 def _span(low_s: float, high_s: float) -> str:

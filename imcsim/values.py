@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property, reduce
 from operator import add
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -39,8 +39,10 @@ class Trial:
     """Images to run through a quantised model, and the cells that hold its weights.
 
     ``data``: a data set that ``load_dataset`` reads; ``images``: how many of it, from the first on. ``mean``, ``std``:
-    what the network expects pixels from 0 to 1 to be shifted and divided by. ``device``: a kind or a Python file,
-    ``device_options`` its fields; ``ages_s``: seconds since programming, as the device counts them. ``chips``: how many
+    what the network expects pixels from 0 to 1 to be shifted and divided by. ``device``: a kind or a Python file with
+    ``device_options`` as its fields, or 'chip' for the device of the hardware file. ``ages_s``: seconds since
+    programming, as the device counts them; what a plan writes for every batch is always read at the earliest age at
+    which the device's model holds. ``chips``: how many
     chips are drawn, from the seed of the run on; times and energies are those of the first. ``calibration``: a file of
     ``imcsim calibrate``, or 'none' for converters over the whole range. ``journal``: a folder for what was computed so
     far; an interrupted trial goes on there.
@@ -51,9 +53,9 @@ class Trial:
     images: int = 100
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
-    device: str = "ideal"
+    device: str = "chip"
     device_options: Mapping[str, Any] = field(default_factory=dict)
-    ages_s: tuple[float, ...] = (0.0,)
+    ages_s: tuple[float, ...] | Literal["earliest"] = "earliest"
     compensation: Compensation = "none"
     chips: int = 1
     calibration: str = "none"
@@ -62,12 +64,18 @@ class Trial:
 
 @dataclass(frozen=True)
 class Measured:
-    """``entry``: ``values`` of a report. ``works``: of the plan's writes. ``chip``: the first one, for its figures."""
+    """``entry``: ``values`` of a report. ``works``: of the plan's writes.
+
+    ``chip``, ``reading``: of the first chip at the first age, for its figures. ``rewritten``: the contents of its
+    crossbars that are always fresh.
+    """
 
     entry: dict[str, Any]
     works: Works
     activity: Mapping[str, Activity]
     chip: WrittenChip
+    reading: Reading
+    rewritten: frozenset[str]
     journal: Journal
 
 
@@ -81,18 +89,22 @@ def measure(trial: Trial, plan: Plan, hardware: Hardware, seed: int, progress: P
     chips = {number: bench.write(number, progress) for number in range(seed, seed + trial.chips)}
     journal = Journal(trial.journal, bench.identity)
     found = bench.run(chips, journal, progress)
-    first = [accuracy for (_, age_s), accuracy in found.items() if age_s == trial.ages_s[0]]
+    by_age = {age_s: [value for (_, at_s), value in found.items() if at_s == age_s] for age_s in bench.ages_s}
+    first = by_age[bench.ages_s[0]]
     layers = reduce(add, first).layers
     activity = {name: _activity(counts) for name, counts in layers.items() if counts.chargeable}
     chip = chips[seed]
     entry = {
         **bench.settings,
-        **_headline(first),
+        **_age(bench.ages_s[0], first),
+        "exact_accuracy_frac": first[0].exact_accuracy_frac,
+        "ages": [_age(age_s, values) for age_s, values in by_age.items()],
         "chips": [_chip(number, age_s, value) for (number, age_s), value in found.items()],
         "layers": [_layer(name, counts) for name, counts in layers.items()],
         "writes": _writes(chip),
     }
-    return Measured(entry, chip.works, activity, chip, journal)
+    reading = bench.reading(seed, bench.ages_s[0])
+    return Measured(entry, chip.works, activity, chip, reading, bench.layout.rewritten, journal)
 
 
 def _check(trial: Trial) -> None:
@@ -102,7 +114,9 @@ def _check(trial: Trial) -> None:
     if trial.chips < 1:
         raise ImcsimError(f"chips {trial.chips}", "must be at least 1", "leave it out for one chip")
     if not trial.ages_s:
-        raise ImcsimError("ages", "there is none", "give at least one, such as 0")
+        raise ImcsimError("ages", "there is none", "leave them out for freshly written cells")
+    if trial.device == "chip" and trial.device_options:
+        raise ImcsimError("device options", "belong to a device", "name it, such as --device rram_generic")
 
 
 class _Bench:
@@ -111,8 +125,11 @@ class _Bench:
     def __init__(self, trial: Trial, plan: Plan, hardware: Hardware) -> None:
         self.trial, self.plan, self.hardware = trial, plan, hardware
         self.network: QuantisedNetwork = load_quantised(trial.model)
-        self.device: DeviceSpec = load_device(trial.device, **trial.device_options)
-        self.device.checked_age(trial.ages_s)
+        self.device: DeviceSpec = hardware.cell.device
+        if trial.device != "chip":
+            self.device = load_device(trial.device, **trial.device_options)
+        self.ages_s = (self.device.earliest_s,) if isinstance(trial.ages_s, str) else trial.ages_s
+        self.device.checked_age(self.ages_s)
         self.data: Dataset = load_dataset(trial.data).first(trial.images)
         self.network.check_images(self.data.images.shape[1:])
         as_they_are = self.network.takes_unscaled(self.data.images) and (trial.mean, trial.std) == ((0.0,), (1.0,))
@@ -139,16 +156,18 @@ class _Bench:
                     exact = exact_answers(self.network, images, labels) if exact is None else exact
                     multiply.first_image = part.start
                     answers = judge(self.network, images, labels, exact, multiply)
-                    journal.add(name, asdict(answers + Accuracy(0, 0, 0, multiply.take_counts())))
+                    journal.add(name, asdict(answers + Accuracy(0, 0, 0, 0, multiply.take_counts())))
                 found[key].append(_accuracy(journal.entries[name]))
         return {key: reduce(add, values) for key, values in found.items()}
 
     def _keys(self, chips: Mapping[int, WrittenChip]) -> Iterator[tuple[int, float]]:
-        return ((seed, age_s) for seed in chips for age_s in self.trial.ages_s)
+        return ((seed, age_s) for seed in chips for age_s in self.ages_s)
 
     def _arrays(self, seed: int, age_s: float, chip: WrittenChip) -> AnalogArrays:
-        reading = Reading(self.hardware, self.device, seed, age_s, self.trial.compensation, self.calibration)
-        return AnalogArrays(self.layout, chip.cells, reading)
+        return AnalogArrays(self.layout, chip.cells, self.reading(seed, age_s))
+
+    def reading(self, seed: int, age_s: float) -> Reading:
+        return Reading(self.hardware, self.device, seed, age_s, self.trial.compensation, self.calibration)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -159,8 +178,8 @@ class _Bench:
             "data": self.data.name,
             "images": trial.images,
             "inputs_hash": _hash(Path(trial.model).read_bytes(), self.pixels.tobytes(), self.data.labels.tobytes()),
-            "device": self.device.model_dump(mode="json"),
-            "age_s": trial.ages_s[0],
+            "device": dict(self.device),
+            "age_s": self.ages_s[0],
             "compensation": trial.compensation,
             "calibration": self.calibration.made_on,
         }
@@ -177,18 +196,19 @@ class _Bench:
 
 def _accuracy(entry: Mapping[str, Any]) -> Accuracy:
     layers = {name: LayerCounts(**counts) for name, counts in entry["layers"].items()}
-    return Accuracy(entry["n_images"], entry["n_correct"], entry["n_agreeing"], layers)
+    return Accuracy(**{**entry, "layers": layers})
 
 
 # -- the entry ---------------------------------------------------------------------------------------------------------
 
 
-def _headline(chips: Sequence[Accuracy]) -> dict[str, Any]:
-    """Means over the chips at the first age; the interval is that of a network as good as they are on average."""
+def _age(age_s: float, chips: Sequence[Accuracy]) -> dict[str, Any]:
+    """Means over the chips at an age; the interval is that of a network as good as they are on average."""
     fracs = [chip.accuracy_frac for chip in chips]
     mean = float(np.mean(fracs))
     images = chips[0].n_images
     return {
+        "age_s": age_s,
         "accuracy_frac": mean,
         "accuracy_interval_95_frac": list(wilson(mean * images, images)),
         "accuracy_range_frac": [min(fracs), max(fracs)],
@@ -207,15 +227,20 @@ def _chip(seed: int, age_s: float, found: Accuracy) -> dict[str, Any]:
 
 
 def _layer(name: str, counts: LayerCounts) -> dict[str, Any]:
-    exact = math.isinf(counts.snr_db)
     activity = _activity(counts) if counts.chargeable else Activity(0.0, 0.0)
     return {
         "layer": name,
-        "snr": {"kind": "exact"} if exact else {"kind": "noisy", "db": counts.snr_db},
+        "snr": _snr(counts),
         "saturated_frac": counts.saturated_frac,
         "driven_frac": activity.driven_frac,
         "charge_frac": activity.charge_frac,
     }
+
+
+def _snr(counts: LayerCounts) -> dict[str, Any]:
+    if not math.isinf(counts.snr_db):
+        return {"kind": "noisy", "db": counts.snr_db}
+    return {"kind": "exact" if counts.snr_db > 0 else "no signal"}
 
 
 def _activity(counts: LayerCounts) -> Activity:

@@ -21,13 +21,13 @@ MODEL, DATA = str(MODELS / "resnet8_fashion.onnx"), str(MODELS / "fashion_mnist_
 Command = Callable[..., Outcome]
 
 
-def ran(trial: Trial, seed: int = 0, **overrides: object) -> Report:
+def ran(trial: Trial, seed: int = 0, scheme: str = "static", **overrides: object) -> Report:
     values = {key.replace("__", "."): value for key, value in overrides.items()}
-    return imcsim.run(MODEL, "rram-256", "reprogram", overrides=values, seed=seed, trial=trial)
+    return imcsim.run(MODEL, "rram-256", scheme, overrides=values, seed=seed, trial=trial)
 
 
 def test_ideal_cells_and_enough_codes_answer_as_exact_integers_do() -> None:
-    found = ran(Trial(MODEL, DATA, images=40), tile__adc__bits=9).summary["values"]
+    found = ran(Trial(MODEL, DATA, images=40, device="ideal"), tile__adc__bits=9).summary["values"]
     assert list(found) == documented("values")
     assert list(found["layers"][0]) == documented("values.layers")
     assert found["agreement_frac"] == 1
@@ -56,12 +56,12 @@ def test_drift_costs_answers_and_one_factor_wins_some_back() -> None:
 
 def test_the_command_line_says_the_same_as_python(imcsim: Command, tmp_path: Path) -> None:
     words = ["--data", DATA, "--images", "20", "--device", "rram_wan2022", "--age", "1d", "--out", str(tmp_path)]
-    outcome = imcsim("run", MODEL, "--hardware", "rram-256", "--scheme", "reprogram", *words, "--json")
+    outcome = imcsim("run", MODEL, "--hardware", "rram-256", "--scheme", "static", *words, "--json")
     assert outcome.code == 0
     trial = Trial(MODEL, DATA, images=20, device="rram_wan2022", ages_s=(86_400.0,))
     assert json.loads(outcome.out)["values"] == ran(trial).summary["values"]
     assert "answers as without errors" in imcsim(
-        "run", MODEL, "--hardware", "rram-256", "--scheme", "reprogram", *words
+        "run", MODEL, "--hardware", "rram-256", "--scheme", "static", *words
     ).out
 
 

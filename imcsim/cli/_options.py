@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -25,7 +25,7 @@ SeedOption = Annotated[int, typer.Option(help="Seed of everything random.")]
 UnknownOption = Annotated[bool, typer.Option("--allow-unknown", help="Unknown ONNX operators cost nothing.")]
 DataOption = Annotated[str, typer.Option(metavar="PATH", help="Labelled images: then values are computed too.")]
 ImagesOption = Annotated[int, typer.Option(help="How many of them.")]
-DeviceOption = Annotated[str, typer.Option(metavar="KIND|FILE.py", help="The cells; see `imcsim list devices`.")]
+DeviceOption = Annotated[str, typer.Option(metavar="KIND|FILE.py", help="The cells, if not the chip's own.")]
 DeviceOptions = Annotated[list[str] | None, typer.Option("--device-option", metavar="NAME=VALUE", help="Set a field.")]
 AgeOption = Annotated[str, typer.Option(metavar="SECONDS|1h|1d|1y,...", help="Since programming; several, by commas.")]
 CompensationOption = Annotated[str, typer.Option(metavar="none|global|column", help="Of drift.")]
@@ -99,9 +99,9 @@ def seconds(text: str) -> float:
         raise ImcsimError(f"--age {text}", "expected a time", "write --age 20 (seconds), 5min, 1h, 1d or 1y") from None
 
 
-def ages(text: str) -> tuple[float, ...]:
-    """One age or several, by commas."""
-    return tuple(seconds(word) for word in words(text))
+def ages(text: str) -> tuple[float, ...] | Literal["earliest"]:
+    """One age or several, by commas, or the earliest at which the device's model holds."""
+    return "earliest" if text == "earliest" else tuple(seconds(word) for word in words(text))
 
 
 def trial(

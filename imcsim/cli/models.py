@@ -68,7 +68,7 @@ def calibrate(
         )  # fmt: skip
     found.write(out)
     for name, limits in found.layers.items():
-        typer.echo(f"{name:24} 0 to {limits.high:,.1f} levels, largest sum seen {limits.seen:,.0f}")
+        typer.echo(f"{name:24} {limits.low:,.1f} to {limits.high:,.1f} levels, largest sum seen {limits.seen:,.0f}")
     typer.echo(f"written to {out}", err=True)
 
 

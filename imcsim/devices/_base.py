@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from imcsim.config import Spec
 from imcsim.errors import ImcsimError
@@ -82,6 +82,11 @@ class DeviceSpec(Spec):
         if self.stuck_on_frac + self.stuck_off_frac > 1:
             raise ValueError("stuck_on_frac and stuck_off_frac together are more than all cells")
         return self
+
+    @model_serializer(mode="wrap")
+    def _what_was_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Defaults are left out: their source is the device's own file."""
+        return {key: value for key, value in handler(self).items() if key in self.model_fields_set}
 
     # -- what a kind may override ----------------------------------------------------------------------------------
 
@@ -155,6 +160,11 @@ class DeviceSpec(Spec):
         """Standard deviation of one read at an age, per cell; raises like ``conductance_usiemens``."""
         conductance = self.conductance_usiemens(cells, age_s)
         return self._like(cells, self.noise_usiemens(cells, conductance, self.checked_age(age_s)))
+
+    @property
+    def earliest_s(self) -> float:
+        """The first age at which the model holds: freshly written cells."""
+        return min(low for low, _ in self.ages_s)
 
     # -- checks ----------------------------------------------------------------------------------------------------
 

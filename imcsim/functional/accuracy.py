@@ -55,11 +55,14 @@ class LayerCounts:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Answers to ``n_images`` images: how many are right, and how many equal those of exact arithmetic."""
+    """Answers to ``n_images`` images: how many are right, how many equal those of exact arithmetic, how many of those
+    are right.
+    """
 
     n_images: int
     n_correct: int
     n_agreeing: int
+    n_exact_correct: int
     layers: Mapping[str, LayerCounts]
 
     def __add__(self, other: Accuracy) -> Accuracy:
@@ -71,6 +74,7 @@ class Accuracy:
             self.n_images + other.n_images,
             self.n_correct + other.n_correct,
             self.n_agreeing + other.n_agreeing,
+            self.n_exact_correct + other.n_exact_correct,
             layers,
         )
 
@@ -87,12 +91,17 @@ class Accuracy:
         return self.n_agreeing / self.n_images
 
     @property
+    def exact_accuracy_frac(self) -> float:
+        """Of exact arithmetic."""
+        return self.n_exact_correct / self.n_images
+
+    @property
     def interval_95_frac(self) -> tuple[float, float]:
         """Wilson's interval for the accuracy on all images like these (J. Am. Stat. Assoc. 22, 209, 1927)."""
         return wilson(self.n_correct, self.n_images)
 
 
-NOTHING = Accuracy(0, 0, 0, {})
+NOTHING = Accuracy(0, 0, 0, 0, {})
 
 
 def wilson(n_hits: float, n: int, z: float = Z_95) -> tuple[float, float]:
@@ -139,7 +148,10 @@ def judge(network: QuantisedNetwork, images: Array, labels: Array, exact: Array,
     """One batch with ``multiply`` against its labels and the ``exact`` answers."""
     watched = _Errors(multiply)
     answers = network.run(images, watched).argmax(axis=-1).reshape(-1)
-    return Accuracy(len(images), int((answers == labels).sum()), int((answers == exact).sum()), dict(watched.layers))
+    n_correct, n_agreeing, n_exact = (
+        int((one == other).sum()) for one, other in ((answers, labels), (answers, exact), (exact, labels))
+    )
+    return Accuracy(len(images), n_correct, n_agreeing, n_exact, dict(watched.layers))
 
 
 def _check_labels(labels: Array, n_classes: int) -> None:

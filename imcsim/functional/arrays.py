@@ -73,7 +73,8 @@ class AnalogArrays:
         key = (layer, part.content, part.number)
         if key not in self._readable:
             code, cells = self.layout.contents[part.content].code, self.cells[part.content, part.number]
-            self._readable[key] = self.reading.readable(cells, code, part.content, part.number, layer)
+            reading = self.reading.when_fresh() if part.content in self.layout.rewritten else self.reading
+            self._readable[key] = reading.readable(cells, code, part.content, part.number, layer)
         return self._readable[key]
 
 

@@ -26,7 +26,7 @@ HINT = "make one for this model, chip and scheme with imcsim calibrate"
 
 
 class Range(Spec):
-    """Column sums from ``low`` to ``high``, in level steps of a cell times input digits; ``seen``: the largest sum."""
+    """Column sums from ``low`` to ``high``, in level steps of a cell times input digits; ``seen``: the largest one."""
 
     low: float
     high: float
@@ -40,11 +40,10 @@ class Calibration(Spec):
     geometry: dict[str, Any] = Field(default_factory=dict)
     layers: dict[str, Range] = Field(default_factory=dict)
 
-    def range_of(self, layer: str, largest: int) -> Range:
-        """The range of a layer, cut to the largest sum that there can be."""
-        most = float(largest)
-        found = self.layers.get(layer, Range(low=0.0, high=most, seen=most))
-        return found.model_copy(update={"high": min(found.high, most)})
+    def range_of(self, layer: str, least: int, largest: int) -> Range:
+        """The range of a layer, cut to the sums that there can be."""
+        found = self.layers.get(layer, Range(low=float(least), high=float(largest), seen=float(largest)))
+        return found.model_copy(update={"low": max(found.low, float(least)), "high": min(found.high, float(largest))})
 
     def write(self, path: Path) -> None:
         """As JSON, whole or not at all."""
@@ -72,7 +71,8 @@ def calibrate(
     for start in range(0, len(images), at_once):
         progress(start, len(images), "images")
         network.run(images[start : start + at_once], sums)
-    ranges = {name: _least_error(counts, 1 << hardware.tile.adc.bits) for name, counts in sums.counts.items()}
+    signed, n_codes = hardware.crossbar.polarity == "paired", 1 << hardware.tile.adc.bits
+    ranges = {name: _least_error(counts, n_codes, signed) for name, counts in sums.counts.items()}
     return Calibration(made_on=made_on, geometry=geometry(layout, hardware), layers=ranges)
 
 
@@ -106,7 +106,7 @@ def load_calibration(path: str, layout: Layout, hardware: Hardware) -> Calibrati
 
 
 class _Sums:
-    """A multiplication that is exact, and counts by layer how often each column sum of a conversion occurs."""
+    """A multiplication that is exact, and counts by layer how often a conversion's column sum has each size."""
 
     def __init__(self, layout: Layout, hardware: Hardware) -> None:
         self.layout, self.hardware = layout, hardware
@@ -122,25 +122,27 @@ class _Sums:
 
     def _count(self, layer: IntegerLayer, part: Part, inputs: Integers) -> None:
         content, bar = self.layout.contents[part.content], self.hardware.crossbar
-        levels = content.code.encode(content.blocks[part.number].weights).astype(np.float32)
+        levels = content.code.by_column(content.code.encode(content.blocks[part.number].weights)).astype(np.float32)
         bits = int(layer.input.high - layer.input.low).bit_length()
         for shift in range(0, bits, bar.dac_bits):
             digit = (inputs >> shift & (1 << bar.dac_bits) - 1).astype(np.float32)
             for first in range(0, inputs.shape[1], bar.wordlines_active):
                 rows = slice(first, min(first + bar.wordlines_active, inputs.shape[1]))
-                found = np.bincount((digit[:, rows] @ levels[rows]).astype(np.int64).ravel())
+                found = np.bincount(np.abs(digit[:, rows] @ levels[rows]).astype(np.int64).ravel())
                 shorter, longer = sorted((found, self.counts[layer.name]), key=len)
                 self.counts[layer.name] = longer + np.pad(shorter, (0, len(longer) - len(shorter)))
 
 
-def _least_error(counts: NDArray[np.int64], n_codes: int) -> Range:
-    """From 0 to where rounding and clipping together err least; no finer than one level."""
+def _least_error(counts: NDArray[np.int64], n_codes: int, signed: bool) -> Range:
+    """From 0, or symmetrically, to where rounding and clipping together err least; no finer than one level."""
     sums, largest = np.arange(len(counts)), len(counts) - 1
+    most = n_codes // 2 - 1 if signed else n_codes - 1  # codes above 0
     highs = sorted({max(1.0, largest * part / CANDIDATES) for part in range(1, CANDIDATES + 1)})
 
     def error(high: float) -> float:
-        step = max(1.0, high / (n_codes - 1))
-        codes = np.clip(np.rint(sums / step), 0, n_codes - 1)
+        step = max(1.0, high / most)
+        codes = np.minimum(np.rint(sums / step), most)
         return float(counts @ np.square(codes * step - sums))
 
-    return Range(low=0.0, high=min(highs, key=lambda high: (error(high), -high)), seen=float(largest))
+    high = min(highs, key=lambda high: (error(high), -high))
+    return Range(low=-high * (most + 1) / most if signed else 0.0, high=high, seen=float(largest))

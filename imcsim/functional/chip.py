@@ -109,7 +109,7 @@ class _Writer:
             self._count_wear(crossbars, written)
         if self.remembers:
             for crossbar in crossbars:
-                self.held[crossbar] = _overlaid(self._held(crossbar), new)
+                self.held[crossbar] = _overlaid(self._held(crossbar), new, target)
         return written
 
     def _target(self, layer: str, number: int) -> Floats:
@@ -120,7 +120,7 @@ class _Writer:
     def _held(self, crossbar: int) -> Cells:
         """What a crossbar holds; one that was never written is erased."""
         if crossbar not in self.held:
-            shape = (self.hardware.crossbar.rows, self.hardware.crossbar.columns)
+            shape = (self.hardware.crossbar.rows, self.hardware.crossbar.device_columns)
             rng = streams.rng(self.seed, "erased", crossbar)
             faults = self.device.draw_faults(shape, rng)
             self.held[crossbar] = self.device.program(np.full(shape, self.device.g_min_usiemens), rng, faults)
@@ -135,7 +135,7 @@ class _Writer:
     def _count_wear(self, crossbars: Iterable[int], written: Written) -> None:
         bar, (rows, columns) = self.hardware.crossbar, written.pulses.shape
         for crossbar in crossbars:
-            counts = self.programmings.setdefault(crossbar, np.zeros((bar.rows, bar.columns), np.int64))
+            counts = self.programmings.setdefault(crossbar, np.zeros((bar.rows, bar.device_columns), np.int64))
             counts[:rows, :columns] += written.pulses > 0
 
     def _work(self, operation: Program, found: Sequence[Written], round_: str) -> WriteWork:
@@ -167,15 +167,12 @@ def _part(cells: Cells, shape: tuple[int, ...]) -> Cells:
     return Cells(cells.target_usiemens[at], cells.programmed_usiemens[at], traits, cells.stuck[at])
 
 
-def _overlaid(cells: Cells, new: Cells) -> Cells:
-    """All cells of a crossbar after its first rows and columns were written."""
+def _overlaid(cells: Cells, new: Cells, target_usiemens: Floats) -> Cells:
+    """All cells of a crossbar after ``new`` was written to its first rows and columns; what is stuck there stays."""
     traits = {name: _with_part(cells.traits[name], value) for name, value in new.traits.items()}
-    return Cells(
-        _with_part(cells.target_usiemens, new.target_usiemens),
-        _with_part(cells.programmed_usiemens, new.programmed_usiemens),
-        traits,
-        _with_part(cells.stuck, new.stuck),
-    )
+    written = np.where(new.stuck, target_usiemens, new.programmed_usiemens)  # a copy has faults of its own
+    programmed = np.where(cells.stuck, cells.programmed_usiemens, _with_part(cells.programmed_usiemens, written))
+    return Cells(_with_part(cells.target_usiemens, target_usiemens), programmed, traits, cells.stuck)
 
 
 def _with_part(whole: NDArray[Any], part: NDArray[Any]) -> NDArray[Any]:

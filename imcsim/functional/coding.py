@@ -23,13 +23,14 @@ Array = NDArray[Any]
 class WeightCode:
     """How one weight becomes cells: ``slices`` base-2^``bits_per_cell`` digits, least significant first.
 
-    'differential': each slice has a column for positive and one for negative weights. 'offset': one column holds
-    w + 2^(slices bits_per_cell - 1), and the offset times the sum of the inputs is taken off digitally.
+    'differential': each slice has a column for positive and one for negative weights. 'paired': a cell has two devices
+    with a column in common, which gives their difference. 'offset': one column holds w + 2^(slices bits_per_cell - 1),
+    and the offset times the sum of the inputs is taken off digitally.
     """
 
     bits_per_cell: int
     slices: int
-    polarity: Literal["differential", "offset"]
+    polarity: Literal["differential", "offset", "paired"]
 
     @staticmethod
     def of(weight_bits: int, hardware: Hardware) -> WeightCode:
@@ -48,7 +49,16 @@ class WeightCode:
 
     @property
     def offset(self) -> int:
-        return 0 if self.polarity == "differential" else 1 << (self.slices * self.bits_per_cell - 1)
+        return 1 << (self.slices * self.bits_per_cell - 1) if self.polarity == "offset" else 0
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether column sums may be negative."""
+        return self.polarity == "paired"
+
+    def by_column(self, devices: Array, sign: int = -1) -> Array:
+        """(rows, columns) from one value per device: the difference of two in a cell, or their sum with ``sign`` 1."""
+        return devices[:, 0::2] + sign * devices[:, 1::2] if self.is_signed else devices
 
     @property
     def levels(self) -> int:
@@ -60,7 +70,10 @@ class WeightCode:
         return np.asarray(np.int64(1) << self.bits_per_cell * np.arange(self.slices, dtype=np.int64))
 
     def encode(self, weights: Integers) -> Integers:
-        """(rows, channels * c_w) cell levels of weights (rows, channels). Raises ImcsimError where they do not fit."""
+        """(rows, devices) levels of weights (rows, channels): one device per column, two if paired.
+
+        Raises ImcsimError where weights do not fit.
+        """
         parts = np.stack([weights, -weights], -1).clip(0) if not self.offset else (weights + self.offset)[..., None]
         if parts.min() < 0 or parts.max() >= 1 << (self.slices * self.bits_per_cell):
             problem = f"weights from {weights.min()} to {weights.max()} do not fit {self.slices} slices"

@@ -11,7 +11,7 @@ from scipy.linalg import hadamard
 from imcsim.errors import ImcsimError
 from imcsim.functional.coding import Block, WeightCode, blocks, segments
 from imcsim.hardware import Hardware
-from imcsim.plan import Basis, BasisMvm, Mvm, Plan
+from imcsim.plan import Basis, BasisMvm, Mvm, Plan, Program
 from imcsim.quantised import IntegerLayer, Integers
 
 BASIS = "basis"  # what plans call the content of the crossbars that hold it
@@ -50,10 +50,14 @@ class Placement:
 
 @dataclass(frozen=True)
 class Layout:
-    """All contents of a chip, and the placement of every layer that has one; the others are computed digitally."""
+    """All contents of a chip, and the placement of every layer that has one; the others are computed digitally.
+
+    ``rewritten``: contents that the plan writes for every batch.
+    """
 
     contents: Mapping[str, Content]
     placements: Mapping[str, Placement]
+    rewritten: frozenset[str] = frozenset()
 
 
 def layout(plan: Plan, layers: Sequence[IntegerLayer], hardware: Hardware) -> Layout:
@@ -72,7 +76,8 @@ def layout(plan: Plan, layers: Sequence[IntegerLayer], hardware: Hardware) -> La
         elif isinstance(operation, Mvm):
             contents[layer.name] = layer_content(layer, hardware, operation.layer.weight_quant.bits)
             placements[layer.name] = direct(layer.name, contents[layer.name])
-    return Layout(contents, placements)
+    rewritten = frozenset(op.layer for op in plan.operations() if isinstance(op, Program))
+    return Layout(contents, placements, rewritten)
 
 
 def layer_content(layer: IntegerLayer, hardware: Hardware, weight_bits: int) -> Content:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -18,8 +18,8 @@ from imcsim.hardware import Hardware
 from imcsim.quantised import Integers
 from imcsim.wires import Wires, effective_usiemens
 
-FRACTION_BITS = 8  # of conductances, in steps of the converter
-UNIT = 1 << FRACTION_BITS
+HIGHEST = 256  # fixed-point units of a cell at its highest level, at least
+MOST_BITS = 28  # of column sums and converter ranges in these units
 Compensation = Literal["none", "global", "column"]
 COMPENSATIONS: tuple[Compensation, ...] = ("none", "global", "column")
 
@@ -64,23 +64,33 @@ class Reading:
     compensation: Compensation = "none"
     calibration: Calibration = field(default_factory=lambda: FULL)
 
+    def when_fresh(self) -> Reading:
+        """The same, of cells that have just been written."""
+        return replace(self, age_s=self.device.earliest_s)
+
     def readable(self, cells: Cells, code: WeightCode, content: str, number: int, layer: str) -> Readable:
         """A crossbar with ``cells`` of ``code``, converted as the layer's range asks."""
-        bar, adc = self.hardware.crossbar, self.hardware.tile.adc
-        levels = self._levels(self.device.conductance_usiemens(cells, self.age_s), code, behind_wires=True)
-        converter, step = self._adc(code, levels.shape[0], layer)
-        sigma = self.device.read_sigma_usiemens(cells, self.age_s) / (self._level_usiemens(code) * step)
-        crossbar = Crossbar(
-            fixed_point(levels / step, FRACTION_BITS), bar.wordlines_active, bar.dac_bits, _variances(sigma)
-        )
+        bar, errors = self.hardware.crossbar, self.hardware.tile.adc.errors
+        each = self._levels(self.device.conductance_usiemens(cells, self.age_s), code, behind_wires=True)
+        levels = code.by_column(each)
+        codes = self._codes(code, len(levels), layer)
+        sigma = self.device.read_sigma_usiemens(cells, self.age_s) / (self._level_usiemens(code) * codes.step)
+        variances = code.by_column(np.square(sigma.astype(np.float64)), sign=1) * codes.unit**2
+        noisy = bool(variances.any())
+        whole = fixed_point(levels / codes.step, codes.fraction_bits)
+        crossbar = Crossbar(whole, bar.wordlines_active, bar.dac_bits, variances if noisy else None)
         rng = streams.rng(self.seed, "read", content, number)
-        noise = ReadNoise(int(rng.integers(1 << 63)), adc_sigma=adc.errors.noise_lsb * UNIT)
-        offsets = np.rint(adc.errors.offset_lsb * UNIT * rng.standard_normal(levels.shape[1])).astype(np.int64)
-        is_noisy = bool(sigma.any() or adc.errors.noise_lsb)
-        unit = step * self._factors(cells, code)
-        sums = np.asarray(levels.sum(axis=1), float)
-        most = float((code.levels - 1) * levels.shape[1])
-        return Readable(crossbar, converter, offsets, noise if is_noisy else None, unit, sums, most)
+        noise = ReadNoise(int(rng.integers(1 << 63)), adc_sigma=errors.noise_lsb * codes.unit)
+        offsets = np.rint(errors.offset_lsb * codes.unit * rng.standard_normal(levels.shape[1])).astype(np.int64)
+        return Readable(
+            crossbar,
+            codes.converter,
+            offsets,
+            noise if noisy or errors.noise_lsb else None,
+            codes.step * self._factors(cells, code),
+            np.asarray(each.sum(axis=1), float),
+            float((code.levels - 1) * each.shape[1]),
+        )
 
     def _level_usiemens(self, code: WeightCode) -> float:
         return (self.device.g_max_usiemens - self.device.g_min_usiemens) / (code.levels - 1)
@@ -97,12 +107,14 @@ class Reading:
         """What outputs are multiplied with against drift."""
         if self.compensation == "none":
             return 1.0
-        now = self._levels(self.device.conductance_usiemens(cells, self.age_s), code, behind_wires=False)
-        fresh = self._levels(cells.programmed_usiemens, code, behind_wires=False)
+        now, fresh = (
+            code.by_column(self._levels(g_usiemens, code, behind_wires=False))
+            for g_usiemens in (self.device.conductance_usiemens(cells, self.age_s), cells.programmed_usiemens)
+        )
         return global_factor(fresh, now) if self.compensation == "global" else column_factors(fresh, now)
 
-    def _adc(self, code: WeightCode, rows: int, layer: str) -> tuple[Adc, float]:
-        """The converter and its step in levels: codes over the range, no finer than a level.
+    def _codes(self, code: WeightCode, rows: int, layer: str) -> _Codes:
+        """Codes over the range, no finer than a level.
 
         Thresholds lie halfway between the values of the codes; an ideal converter has one for every whole sum, also
         below 0.
@@ -110,13 +122,34 @@ class Reading:
         bar, adc = self.hardware.crossbar, self.hardware.tile.adc
         largest = min(rows, bar.wordlines_active) * (code.levels - 1) * ((1 << bar.dac_bits) - 1)
         if adc.kind == "ideal":
-            return Adc.uniform(3 * largest + 1, FRACTION_BITS, -largest * UNIT - UNIT // 2, -largest), 1.0
-        wanted, n_codes = self.calibration.range_of(layer, largest), 1 << adc.bits
-        step = max(1.0, (wanted.high - wanted.low) / (n_codes - 1))
-        lowest = round(wanted.low / step)
-        return Adc.uniform(n_codes, FRACTION_BITS, lowest * UNIT - UNIT // 2, lowest), step
+            return _Codes(3 * largest + 1, -largest, 1.0, largest, code.levels - 1)
+        wanted = self.calibration.range_of(layer, -largest if code.is_signed else 0, largest)
+        step = max(1.0, (wanted.high - wanted.low) / ((1 << adc.bits) - 1))
+        return _Codes(1 << adc.bits, round(wanted.low / step), step, largest, code.levels - 1)
 
 
-def _variances(sigma: Floats) -> NDArray[np.float64] | None:
-    """Variances of the cells' reads in squared fixed-point units; None where reads have no noise."""
-    return np.square(sigma.astype(np.float64) * UNIT) if sigma.any() else None
+@dataclass(frozen=True)
+class _Codes:
+    """``n_codes`` codes from ``lowest`` on, ``step`` levels wide; sums are at most ``largest``, cells ``highest``."""
+
+    n_codes: int
+    lowest: int
+    step: float
+    largest: int
+    highest: int
+
+    @property
+    def fraction_bits(self) -> int:
+        """Of conductances in steps: as many as a cell needs, if sums and codes leave room for them."""
+        needed = (HIGHEST * self.step / self.highest - 1e-9).__ceil__()
+        room = MOST_BITS - max(self.n_codes, round(2 * self.largest / self.step)).bit_length()
+        return min(max(8, (needed - 1).bit_length()), room)
+
+    @property
+    def unit(self) -> int:
+        """Fixed-point units of a step."""
+        return 1 << self.fraction_bits
+
+    @property
+    def converter(self) -> Adc:
+        return Adc.uniform(self.n_codes, self.fraction_bits, self.lowest * self.unit - self.unit // 2, self.lowest)
