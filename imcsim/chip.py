@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from imcsim.config import Spec
 from imcsim.converters import Adc, Pooled
 from imcsim.devices import Device
+from imcsim.wires import Wires, effective_usiemens, ladder_usiemens
 from imcsim.write import Write
 
 
@@ -88,13 +91,27 @@ class Tile(Spec):
 
 
 class ResistiveWires(Spec):
-    """Wires that drop voltage: what a cell adds to its lines, and what lies at their ends."""
+    """Wires that drop voltage: what a cell adds to its lines, and what lies at their ends.
+
+    ``model``: 'exact', all nodes of the array; 'ladder', each line as if those across it had no resistance, for arrays
+    that are too large for that (``imcsim explain`` prints its error).
+    """
 
     kind: Literal["resistive"]
     wordline_ohm: NonNegativeFloat  # from cell to cell
     bitline_ohm: NonNegativeFloat  # from cell to cell
     driver_ohm: NonNegativeFloat
     sense_ohm: NonNegativeFloat
+    model: Literal["exact", "ladder"] = "exact"
+
+    @property
+    def ohms(self) -> Wires:
+        return Wires(self.wordline_ohm, self.bitline_ohm, self.driver_ohm, self.sense_ohm)
+
+    def effective_usiemens(self, g_usiemens: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(rows, columns) conductances as the ends of the lines see them, by the model."""
+        see = effective_usiemens if self.model == "exact" else ladder_usiemens
+        return see(g_usiemens, self.ohms)
 
 
 class UnstatedActivity(Spec):
@@ -121,7 +138,7 @@ class Crossbar(Spec):
     rows: PositiveInt
     columns: PositiveInt
     bits_per_cell: PositiveInt
-    polarity: Literal["differential", "offset", "paired"]  # of weights: a column each, shifted, or two devices in a cell
+    polarity: Literal["differential", "offset", "paired"]  # a column each, an offset, or two devices in a cell
     wordlines_active: PositiveInt  # rows driven at once; fewer than rows means several groups in turn
     dac_bits: PositiveInt
     evaluate_ns: PositiveFloat  # settling of the analog column sums for one input phase

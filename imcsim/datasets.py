@@ -43,6 +43,8 @@ class Dataset:
             raise ImcsimError(f"{self.name}: mean and std", "must be finite numbers", "give those of the training data")
         if min(std) <= 0:
             raise ImcsimError(f"{self.name}: std", "must be greater than 0", "give the spread of each channel")
+        if not np.isfinite(self.images).all():
+            raise ImcsimError(self.name, "some pixels are no finite numbers", "remove those images")
         pixels = self.images.astype(np.float32) / (255 if self.images.dtype == np.uint8 else 1)
         shift, spread = (self._per_channel(values) for values in (mean, std))
         return np.asarray((pixels - shift) / spread, np.float32)

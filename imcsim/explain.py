@@ -7,10 +7,14 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from imcsim import units
+from imcsim.chip import ResistiveWires
 from imcsim.costs import CostTable
 from imcsim.errors import ImcsimError, did_you_mean
 from imcsim.hardware import Hardware, Precision
+from imcsim.wires import effective_usiemens, ladder_error_frac
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -153,6 +157,25 @@ def published(hardware: Hardware) -> DataFrame:
     return DataFrame(rows, columns=columns)
 
 
+def wires(hardware: Hardware) -> DataFrame:
+    """What resistive wires take from a full array whose cells are all alike, and by how much the ladder model errs.
+
+    Losses are of one cell's current, and of the largest column current; in per cent. No rows where wires are ideal.
+    """
+    from pandas import DataFrame
+
+    bar, device = hardware.crossbar, hardware.cell.device
+    rows = []
+    if isinstance(bar.wires, ResistiveWires):
+        for g in (device.g_max_usiemens, (device.g_max_usiemens + device.g_min_usiemens) / 2):
+            cells = np.full((bar.rows, bar.device_columns), g)
+            lost = 1 - effective_usiemens(cells, bar.wires.ohms) / g
+            error = ladder_error_frac(cells, bar.wires.ohms)
+            rows.append((g, 100 * lost.mean(), 100 * lost.max(), 100 * error))
+    columns = ["cells_at_usiemens", "mean_loss_percent", "worst_loss_percent", "ladder_error_percent"]
+    return DataFrame(rows, columns=columns)
+
+
 # -- printing ------------------------------------------------------------------------------------------------------
 
 
@@ -168,6 +191,8 @@ def explain(hardware: Hardware, console: Console | None = None) -> None:
     console.print(table("Prices", CostTable.of(hardware).frame()))
     at = hardware.precision
     console.print(table(f"Figures at {at.weight_bits}-bit weights and {at.input_bits}-bit inputs", figures(hardware)))
+    if isinstance(hardware.crossbar.wires, ResistiveWires):
+        console.print(table("Wires, all cells alike and all rows driven", wires(hardware)))
     if hardware.published:
         console.print(table("Against the paper", _as_printed(published(hardware))))
     console.print(f"[bold]Assumed, because nobody published them: {len(hardware.assumed())}[/bold]")

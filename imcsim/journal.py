@@ -31,7 +31,7 @@ class Journal:
         if isinstance(self.path, Path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps([key, entry]) + "\n")
+                file.write("\n" + json.dumps([key, entry]))  # not on the line of an interrupted write
 
     def forget(self) -> None:
         """Remove the file, and its folder if it was the last; what it was for is done."""

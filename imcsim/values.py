@@ -25,13 +25,16 @@ from imcsim.functional.placement import Layout, layout
 from imcsim.functional.reading import COMPENSATIONS, Compensation, Reading
 from imcsim.hardware import Hardware
 from imcsim.journal import Journal, Place
-from imcsim.plan import Plan
+from imcsim.memory import need_bytes
+from imcsim.plan import BasisMvm, Mvm, Plan
 from imcsim.progress import Progress, silent
 from imcsim.quantised import QuantisedNetwork, load_quantised
 from imcsim.timing import Activity
 from imcsim.write_work import Works
 
-AT_ONCE = 50  # images of one batch: bounds the memory and changes nothing else
+AT_ONCE = 50  # images of one batch at most; it changes no answer
+BATCH_BYTES = 1 << 30  # that the vectors of a layer may take, else batches are smaller
+VECTOR_BYTES, CELL_BYTES = 40, 90  # of an input while it is converted; of a cell, its errors and its tables
 
 
 @dataclass(frozen=True)
@@ -132,12 +135,39 @@ class _Bench:
         self.device.checked_age(self.ages_s)
         self.data: Dataset = load_dataset(trial.data).first(trial.images)
         self.network.check_images(self.data.images.shape[1:])
-        as_they_are = self.network.takes_unscaled(self.data.images) and (trial.mean, trial.std) == ((0.0,), (1.0,))
-        self.pixels = self.data.images if as_they_are else self.data.scaled(trial.mean, trial.std)
+        self.pixels = self.network.pixels(self.data, trial.mean, trial.std)
         self.layout: Layout = layout(plan, self.network.layers, hardware)
+        self._check_levels()
+        self.at_once = self._images_at_once()
         self.calibration: Calibration = FULL
         if trial.calibration != "none":
             self.calibration = load_calibration(trial.calibration, self.layout, hardware)
+
+    def _check_levels(self) -> None:
+        """Every level of a slice must be one of the device."""
+        n_levels, bits = self.device.n_levels, self.hardware.crossbar.bits_per_cell
+        if n_levels != "continuous" and (n_levels - 1) % ((1 << bits) - 1):
+            problem = f"its {n_levels} levels do not hold the {1 << bits} of a cell with {bits} bits"
+            hint = f"take at least {1 << bits} levels, or --set crossbar.bits_per_cell={(n_levels).bit_length() - 1}"
+            raise ImcsimError(f"device '{self.device.kind}'", problem, hint)
+
+    def _images_at_once(self) -> int:
+        """As many as memory allows. Raises ImcsimError where one image, or the cells of all chips, are too many."""
+        layers = {op.layer.name: op.layer for op in self.plan.operations() if isinstance(op, Mvm | BasisMvm)}
+        inputs = {name: layer.positions * layer.rows * layer.groups for name, layer in layers.items()}
+        largest = max(inputs, key=lambda name: inputs[name], default="")
+        one = inputs.get(largest, 0) * VECTOR_BYTES
+        need_bytes(one, f"one image in layer '{largest}'", "run a smaller network, or on a larger machine")
+        devices = sum(
+            content.code.device_columns(block) * len(block.rows)
+            for content in self.layout.contents.values()
+            for block in content.blocks
+        )
+        copies = self.trial.chips * len(self.ages_s)
+        need_bytes(
+            devices * copies * CELL_BYTES, f"{devices:,} cells, {copies} times", "take fewer --seeds or ages at once"
+        )
+        return int(min(AT_ONCE, max(1, BATCH_BYTES // max(one, 1))))
 
     def write(self, seed: int, progress: Progress) -> WrittenChip:
         return write_chip(self.plan, self.layout.contents, self.hardware, self.device, seed, progress)
@@ -146,7 +176,7 @@ class _Bench:
         """By (seed, age): the answers to all images, from the journal where it has them."""
         arrays = {key: self._arrays(*key, chips[key[0]]) for key in self._keys(chips)}
         found: dict[Any, list[Accuracy]] = {key: [] for key in arrays}
-        parts = list(batches(self.trial.images, AT_ONCE))
+        parts = list(batches(self.trial.images, self.at_once))
         for number, part in enumerate(parts):
             images, labels, exact = self.pixels[part], self.data.labels[part], None
             for place, (key, multiply) in enumerate(arrays.items()):

@@ -143,7 +143,8 @@ def load_workload(name_or_path: str | Path) -> Workload:
     path = shipped.find("workloads", str(name_or_path), SUFFIXES)
     where = str(path)
     if path.suffix not in SUFFIXES:
-        hint = "import it with imcsim export" if path.suffix in (".onnx", ".tflite") else f"traces end in {', '.join(SUFFIXES)}"
+        is_model = path.suffix in (".onnx", ".tflite")
+        hint = "import it with imcsim export" if is_model else f"traces end in {', '.join(SUFFIXES)}"
         raise ImcsimError(where, "is no trace", hint)
     data = dict(_read(path))
     _check_version(data, where)

@@ -12,6 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "imcsim"
 LAYERS = """
     errors units streams kernels progress
+    memory
     shipped files mistakes engine crossbar
     config datasets private_links tracks journal float_network
     layers parts pulses provenance
@@ -26,8 +27,11 @@ LAYERS = """
     timing figures tables
     spills perfetto quantised device_figure
     functional quantising
-    jobs report values
-    run comparison calibrating
+    jobs values
+    cell_figures
+    value_figures
+    report
+    run comparison calibrating exporting
     compare listing
     cli
     __main__

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import imcsim
+from imcsim.datasets import Dataset
 from imcsim.errors import ImcsimError
 from imcsim.importers import load_network
 from imcsim.importers.tflite_model import TfliteModel
@@ -355,8 +356,9 @@ def test_images_are_taken_in_both_layouts_and_quantised_where_they_float() -> No
     network = network_of(small_network(np.random.default_rng(2)))
     whole = integers(np.random.default_rng(3), network, 4)
     answers = network.run(whole)
-    assert network.takes_unscaled(whole)
-    assert not network.takes_unscaled(whole.astype(np.uint8))
+    labels = np.zeros(len(whole), np.int64)
+    assert network.pixels(Dataset("own", whole, labels)) is whole
+    assert network.pixels(Dataset("other", whole.astype(np.uint8), labels)).dtype == np.float32
     for shape in ((3, 7, 6), (7, 6, 3)):
         network.check_images(shape)
     np.testing.assert_array_equal(network.run(np.moveaxis(whole, 1, -1)), answers)

@@ -14,7 +14,7 @@ from imcsim.errors import ImcsimError, did_you_mean
 if TYPE_CHECKING:
     from imcsim.values import Trial
 
-WorkloadArgument = Annotated[str, typer.Argument(metavar="WORKLOAD|MODEL", help="Shipped name, trace, .onnx or .tflite.")]
+WorkloadArgument = Annotated[str, typer.Argument(metavar="WORKLOAD|MODEL", help="Name, trace, .onnx or .tflite.")]
 HardwareOption = Annotated[str, typer.Option("--hardware", "-H", metavar="NAME|FILE", help="Preset or YAML file.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Where the directory of the run is made.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change the chip.")]

@@ -17,14 +17,27 @@ def export(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="The .onnx or .tflite model to import.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The trace to write (JSON).")],
     allow_unknown: opt.UnknownOption = False,
+    weights: Annotated[bool, typer.Option("--weights", help="Keep the integers of a quantised model.")] = False,
+    data: Annotated[str, typer.Option(metavar="PATH", help="Record what its images make of each layer, too.")] = "",
+    images: Annotated[int, typer.Option(help="How many of them.")] = 1,
+    mean: opt.NumbersOption = "0",
+    std: opt.NumbersOption = "1",
 ) -> None:
     """Make a workload file from an ONNX or TensorFlow Lite model."""
+    from imcsim.exporting import with_samples, with_weights
     from imcsim.importers import load_network
     from imcsim.workload import save_workload
 
-    workload = load_network(model, allow_unknown=allow_unknown)
+    if data:
+        workload = with_samples(model, data, images, opt.reals("--mean", mean), opt.reals("--std", std))
+    elif weights:
+        workload = with_weights(model)
+    else:
+        workload = load_network(model, allow_unknown=allow_unknown)
     save_workload(workload, output)
     typer.echo(f"{len(workload.layers)} layers, {workload.n_weights:,} weights written to {output}", err=True)
+    if workload.tensors:
+        typer.echo(f"their integers written to {output.with_suffix('.safetensors')}", err=True)
 
 
 def quantize(

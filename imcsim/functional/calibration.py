@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from imcsim.config import Spec, build
 from imcsim.errors import ImcsimError
@@ -31,6 +31,12 @@ class Range(Spec):
     low: float
     high: float
     seen: float
+
+    @model_validator(mode="after")
+    def _a_range(self) -> Range:
+        if self.low >= self.high:
+            raise ValueError("low must be less than high")
+        return self
 
 
 class Calibration(Spec):
@@ -136,7 +142,7 @@ class _Sums:
 def _least_error(counts: NDArray[np.int64], n_codes: int, signed: bool) -> Range:
     """From 0, or symmetrically, to where rounding and clipping together err least; no finer than one level."""
     sums, largest = np.arange(len(counts)), len(counts) - 1
-    most = n_codes // 2 - 1 if signed else n_codes - 1  # codes above 0
+    most = max(1, n_codes // 2 - 1 if signed else n_codes - 1)  # codes above 0
     highs = sorted({max(1.0, largest * part / CANDIDATES) for part in range(1, CANDIDATES + 1)})
 
     def error(high: float) -> float:

@@ -69,6 +69,10 @@ class WeightCode:
     def _bases(self) -> Integers:
         return np.asarray(np.int64(1) << self.bits_per_cell * np.arange(self.slices, dtype=np.int64))
 
+    def device_columns(self, block: Block) -> int:
+        """Devices in a row of a block."""
+        return int(block.weights.shape[1]) * self.columns * (2 if self.is_signed else 1)
+
     def encode(self, weights: Integers) -> Integers:
         """(rows, devices) levels of weights (rows, channels): one device per column, two if paired.
 

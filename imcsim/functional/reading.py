@@ -16,7 +16,6 @@ from imcsim.functional.calibration import FULL, Calibration
 from imcsim.functional.coding import WeightCode
 from imcsim.hardware import Hardware
 from imcsim.quantised import Integers
-from imcsim.wires import Wires, effective_usiemens
 
 HIGHEST = 256  # fixed-point units of a cell at its highest level, at least
 MOST_BITS = 28  # of column sums and converter ranges in these units
@@ -99,8 +98,7 @@ class Reading:
         """Conductances in level steps above the least one, as the ends of the lines see them."""
         wires = self.hardware.crossbar.wires
         if behind_wires and isinstance(wires, ResistiveWires):
-            ohms = Wires(wires.wordline_ohm, wires.bitline_ohm, wires.driver_ohm, wires.sense_ohm)
-            g_usiemens = effective_usiemens(np.asarray(g_usiemens, float), ohms)
+            g_usiemens = wires.effective_usiemens(np.asarray(g_usiemens, float))
         return np.asarray((g_usiemens - self.device.g_min_usiemens) / self._level_usiemens(code))
 
     def _factors(self, cells: Cells, code: WeightCode) -> float | NDArray[np.float64]:

@@ -6,11 +6,12 @@ own for the library, so that pooling, additions and the like are the library's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from imcsim.datasets import Dataset
 from imcsim.errors import ImcsimError
 from imcsim.importers.tflite_model import load_tflite
 from imcsim.quantised.graph import Array, Graph, Piece, Site, Tensor
@@ -51,9 +52,14 @@ class QuantisedNetwork:
     def layers(self) -> list[IntegerLayer]:
         return [site.layer for site in self.sites]
 
-    def takes_unscaled(self, images: Array) -> bool:
-        """Whether images are integers of the input tensor's own type, and so need no mean, spread or scale."""
-        return images.dtype.kind in "iu" and images.dtype == self.graph.input_dtype
+    def pixels(self, data: Dataset, mean: Sequence[float] = (0.0,), std: Sequence[float] = (1.0,)) -> Array:
+        """Images as the network takes them: scaled, or as they are where they are integers of its input's own type.
+
+        Raises ImcsimError where mean and spread do not fit the data.
+        """
+        own_type = data.images.dtype.kind in "iu" and data.images.dtype == self.graph.input_dtype
+        unscaled = own_type and set(mean) == {0.0} and set(std) == {1.0}
+        return data.images if unscaled else data.scaled(mean, std)
 
     def check_images(self, shape: tuple[int, ...]) -> None:
         """Raise ImcsimError where images of a ``shape`` (without their number) are not what the network takes."""
