@@ -1,6 +1,6 @@
 """What quantised networks answer on analog chips: digital accuracy, and that of hardware presets, fresh and a day old.
 
-    python benchmarks/accuracy.py --data FOLDER [--work FOLDER] [--images 1000] [--chips 2] [--only NAME,...]
+    python benchmarks/accuracy.py --data FOLDER [--work FOLDER] [--images 1000] [--chips 2] [--only NAME;...]
 
 FOLDER holds mlperf-tiny/, kws01/, cifar10-jpeg/ and resnet20-cifar10-jpeg-finetuned/; networks whose files are missing
 are left out. Every case that is done is a row of accuracy.csv in the work folder; what is there is not run again.
@@ -25,7 +25,14 @@ from imcsim.datasets import load_dataset
 from imcsim.functional.accuracy import wilson
 from imcsim.quantised import load_quantised
 
-PRESETS = ("rram-256", "isaac", "neurram", "hermes-64")
+CHIPS = {  # name in the table -> hardware preset and what is changed; more tiles, where the weights shall stay resident
+    "rram-256": ("rram-256", {"chip.n_tiles": 256}),
+    "rram-256, 1 bit per cell": ("rram-256", {"chip.n_tiles": 256, "crossbar.bits_per_cell": 1}),
+    "isaac": ("isaac", {}),
+    "neurram": ("neurram", {}),
+    "hermes-64": ("hermes-64", {}),
+}
+BIAS_IMAGES = 20
 SCHEME = "static"
 DAY_S = 86_400.0
 CALIBRATION_IMAGES = 50
@@ -91,21 +98,18 @@ def digital(case: Case) -> dict[str, object]:
             "agreement": 1.0, "seconds": time.perf_counter() - start}  # fmt: skip
 
 
-def analog(case: Case, preset: str, images: int, chips: int, work: Path) -> list[dict[str, object]]:
-    """The network on a preset with its own device and calibrated converters: freshly written, and a day later."""
-    start = time.perf_counter()
-    ranges = work / f"{case.model.stem}-{preset}.json"
-    overrides = {"chip.n_tiles": 256} if preset in ("rram-256",) else {}
-    calibrated(
-        str(case.model), preset, str(case.data), CALIBRATION_IMAGES, SCHEME, overrides=overrides,
-        mean=case.scale[0], std=case.scale[1],
-    ).write(ranges)  # fmt: skip
+def analog(case: Case, chip: str, images: int, chips: int, work: Path) -> list[dict[str, object]]:
+    """The network on a chip with its own device and calibrated converters: freshly written, and a day later."""
+    start, (preset, overrides) = time.perf_counter(), CHIPS[chip]
+    model, data, (mean, std) = str(case.model), str(case.data), case.scale
+    ranges = work / f"{case.model.stem}-{chip}.json"
+    calibrated(model, preset, data, CALIBRATION_IMAGES, SCHEME, overrides=overrides, mean=mean, std=std).write(ranges)
     fresh = imcsim.load_hardware(preset).cell.device.earliest_s
     trial = imcsim.Trial(
-        str(case.model), str(case.data), images, *case.scale, ages_s=(fresh, DAY_S), compensation="global", chips=chips,
-        calibration=str(ranges), journal=work / "unfinished",
+        model, data, images, mean, std, ages_s=(fresh, DAY_S), compensation="global", chips=chips,
+        calibration=str(ranges), bias_images=BIAS_IMAGES, journal=work / "unfinished",
     )  # fmt: skip
-    values = imcsim.run(str(case.model), preset, SCHEME, overrides=overrides, trial=trial).summary["values"]
+    values = imcsim.run(model, preset, SCHEME, overrides=overrides, trial=trial).summary["values"]
     took = time.perf_counter() - start
     rows = []
     for age_s in (fresh, DAY_S):
@@ -113,7 +117,7 @@ def analog(case: Case, preset: str, images: int, chips: int, work: Path) -> list
         mean = float(np.mean([chip["accuracy_frac"] for chip in found]))
         low, high = wilson(mean * images, images)
         rows.append({
-            "network": case.name, "hardware": preset, "device": values["device"]["kind"], "images": images,
+            "network": case.name, "hardware": chip, "device": values["device"]["kind"], "images": images,
             "chips": chips, "age_s": age_s, "accuracy": mean, "low": low, "high": high,
             "worst_chip": min(chip["accuracy_frac"] for chip in found),
             "agreement": float(np.mean([chip["agreement_frac"] for chip in found])), "seconds": took,
@@ -127,12 +131,12 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("imcsim-accuracy"))
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--chips", type=int, default=2)
-    parser.add_argument("--only", default="", help="presets, and 'digital'")
+    parser.add_argument("--only", default="", help="chips, and 'digital', by semicolons")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     table = given.work / "accuracy.csv"
     done = pd.read_csv(table) if table.exists() else pd.DataFrame(columns=["network", "hardware"])
-    wanted = given.only.split(",") if given.only else ["digital", *PRESETS]
+    wanted = given.only.split(";") if given.only else ["digital", *CHIPS]
     for hardware in wanted:
         for case in cases(given.data, given.work):
             if ((done["network"] == case.name) & (done["hardware"] == hardware)).any():

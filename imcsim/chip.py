@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,10 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from imcsim.config import Spec
 from imcsim.converters import Adc, Pooled
 from imcsim.devices import Device
-from imcsim.wires import Wires, effective_usiemens, ladder_usiemens
 from imcsim.write import Write
+
+if TYPE_CHECKING:
+    from imcsim.wires import Wires
 
 
 class IdealPart(Spec):
@@ -106,10 +108,15 @@ class ResistiveWires(Spec):
 
     @property
     def ohms(self) -> Wires:
+        """The same as ``imcsim.wires`` takes it."""
+        from imcsim.wires import Wires  # late, for it compiles
+
         return Wires(self.wordline_ohm, self.bitline_ohm, self.driver_ohm, self.sense_ohm)
 
     def effective_usiemens(self, g_usiemens: NDArray[np.float64]) -> NDArray[np.float64]:
         """(rows, columns) conductances as the ends of the lines see them, by the model."""
+        from imcsim.wires import effective_usiemens, ladder_usiemens
+
         see = effective_usiemens if self.model == "exact" else ladder_usiemens
         return see(g_usiemens, self.ohms)
 

@@ -14,7 +14,6 @@ from imcsim.chip import ResistiveWires
 from imcsim.costs import CostTable
 from imcsim.errors import ImcsimError, did_you_mean
 from imcsim.hardware import Hardware, Precision
-from imcsim.wires import effective_usiemens, ladder_error_frac
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -163,6 +162,8 @@ def wires(hardware: Hardware) -> DataFrame:
     Losses are of one cell's current, and of the largest column current; in per cent. No rows where wires are ideal.
     """
     from pandas import DataFrame
+
+    from imcsim.wires import effective_usiemens, ladder_error_frac
 
     bar, device = hardware.crossbar, hardware.cell.device
     rows = []

@@ -5,6 +5,7 @@ Times are of the whole batch; energies and conversions are per inference (``docs
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -202,8 +203,13 @@ def waiting_ns(table: DataFrame, period_ps: int) -> dict[str, dict[str, float]]:
 # -- layers ------------------------------------------------------------------------------------------------------------
 
 
-def layers(trace: Trace, costs: CostTable, parts: DataFrame, doors: DataFrame) -> DataFrame:
-    """One row per layer that has operations of its own, in execution order; what has another name comes last."""
+def layers(
+    trace: Trace, costs: CostTable, parts: DataFrame, doors: DataFrame, answers: Sequence[Mapping[str, Any]] = ()
+) -> DataFrame:
+    """One row per layer that has operations of its own, in execution order; what has another name comes last.
+
+    ``answers``: the layers of ``values``.
+    """
     import pandas as pd
 
     kinds = {layer.name: layer.kind for layer in trace.workload.layers}
@@ -216,6 +222,7 @@ def layers(trace: Trace, costs: CostTable, parts: DataFrame, doors: DataFrame) -
     amounts = _priced(trace.amounts(), costs)
     energy_pj = (amounts["amount"] * amounts["price_pj"]).groupby(amounts["layer"]).sum()
     conversions = amounts[amounts["action"] == "convert"].groupby("layer")["amount"].sum()
+    saturated = {each["layer"]: each["saturated_frac"] for each in answers}
     frame = pd.DataFrame({
         "kind": [kinds.get(name, "other") for name in index],
         "start_cycle": spans["start"] / period,
@@ -230,6 +237,8 @@ def layers(trace: Trace, costs: CostTable, parts: DataFrame, doors: DataFrame) -
         "starved_cycles": waits["starved_ps"] / period,
         "blocked_cycles": waits["blocked_ps"] / period,
         "critical_percent": percent(held["critical_ps"], trace.makespan_ps),
+        "snr_db": pd.Series({each["layer"]: each["snr"].get("db") for each in answers}, dtype=float).reindex(index),
+        "saturated_frac": pd.Series(saturated, dtype=float).reindex(index),
     })  # fmt: skip
     return frame.rename_axis("layer").reset_index()
 

@@ -67,8 +67,9 @@ class Report:
 
     @cached_property
     def layers(self) -> DataFrame:
-        """Per layer: cycles, utilisation, energy, conversions, writes, waiting."""
-        return frames.layers(self.trace, self.costs, self._stages, self._operations)
+        """Per layer: cycles, utilisation, energy, conversions, writes, waiting, signal to noise."""
+        answers = self.values.get("layers", ())
+        return frames.layers(self.trace, self.costs, self._stages, self._operations, answers)
 
     @cached_property
     def energy(self) -> DataFrame:
@@ -266,6 +267,10 @@ def _write_files(report: Report, folder: Path) -> None:
         getattr(report, name).to_csv(folder / f"{name}.csv", index=False)
     (folder / "config.resolved.yaml").write_text(_resolved(report), encoding="utf-8")
     write_trace(report.trace, report.costs, folder / "trace.json.gz")
+    if not isinstance(report.measured, str):
+        from imcsim.value_figures import draw_values
+
+        draw_values(report.measured, folder)
 
 
 def _resolved(report: Report) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from imcsim.device_explained import age
 from imcsim.units import NS_PER_S, PJ_PER_J, UM2_PER_MM2, si
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ def report_view(report: Report) -> RenderableType:
     if s["bottleneck"]:
         sentences = [f"{number}. {each['sentence']}" for number, each in enumerate(s["bottleneck"], 1)]
         parts.append(_section("What holds the time", "\n".join(sentences)))
-    parts.append(_layers(report.layers))
+    if len(s["values"].get("chips", ())) > 1:
+        parts.append(_ages(s["values"]))
+    parts.append(_layers(report.layers, s["values"].get("layers", ())))
     parts.append(_section("Notes", "\n".join(_notes(s))))
     return Group(*parts)
 
@@ -63,7 +66,7 @@ def _headline(s: Mapping[str, Any]) -> Table:
         ("cells written per batch", _count(s["cells_written"]), "ADC conversions", _count(s["adc_conversions"])),
     ]
     if s["values"]["kind"] == "measured":
-        rows.append((f"accuracy, {s['values']['images']:,} images", *_accuracy(s["values"])))
+        rows += _answers_at_first(s["values"])
     if setup["cells_written"]:
         rows.append(("setup, once", _second(setup["time_ns"]), "setup energy, once", _joule(setup["energy_pj"])))
     table = Table(box=box.HORIZONTALS, show_header=False, padding=(0, 1), border_style="dim")
@@ -74,15 +77,36 @@ def _headline(s: Mapping[str, Any]) -> Table:
     return table
 
 
-def _accuracy(values: Mapping[str, Any]) -> tuple[str, str, str]:
+def _answers_at_first(values: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Rows of the headline: what the network answers at the first age."""
     low, high = values["accuracy_interval_95_frac"]
     accuracy = f"{100 * values['accuracy_frac']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
-    return accuracy, "answers as without errors", f"{100 * values['agreement_frac']:.1f} %"
+    cells = f"{values['device']['kind']}, {age(values['age_s'])}"
+    exact, agreement = (f"{100 * values[key]:.1f} %" for key in ("exact_accuracy_frac", "agreement_frac"))
+    return [
+        (f"accuracy, {values['images']:,} images", accuracy, "accuracy without errors", exact),
+        ("device, age", cells, "answers as without errors", agreement),
+    ]
+
+
+def _ages(values: Mapping[str, Any]) -> Table:
+    """Accuracies of several chips or ages."""
+    n_chips = len({chip["seed"] for chip in values["chips"]})
+    table = _table(f"Accuracy by age ({n_chips} chip{'s' if n_chips > 1 else ''}, {values['images']:,} images)")
+    for heading in ("age", "mean, %", "95 % interval", "worst to best chip", "answers as without errors, %"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in values["ages"]:
+        mean, agreement = (f"{100 * row[key]:.1f}" for key in ("accuracy_frac", "agreement_frac"))
+        spans = [f"{100 * row[key][0]:.1f} to {100 * row[key][1]:.1f}"
+                 for key in ("accuracy_interval_95_frac", "accuracy_range_frac")]  # fmt: skip
+        table.add_row(age(row["age_s"]), mean, *spans, agreement)
+    table.caption = "interval: of the accuracy on all images like these; rewritten crossbars are always fresh"
+    return table
 
 
 def _lifetime(lifetime: Mapping[str, Any]) -> str:
     if lifetime["kind"] == "unlimited":
-        return "unlimited, no rewriting"
+        return "unlimited"
     return f"{_count(lifetime['inferences'])} inferences"
 
 
@@ -114,22 +138,30 @@ def _shares(title: str, first: str) -> Table:
     return table
 
 
-def _layers(layers: DataFrame) -> Table:
-    """The layers that hold the critical path longest."""
+def _layers(layers: DataFrame, answers: Sequence[Mapping[str, Any]]) -> Table:
+    """The layers that hold the critical path longest; signal to noise in place of kinds where values were computed."""
     top = layers.sort_values(["critical_percent", "energy_pj"], ascending=False, kind="stable").head(TOP_LAYERS)
     table = _table(f"Layers by share of the time ({len(top)} of {len(layers)})")
     table.add_column("layer", no_wrap=True, overflow="ellipsis", max_width=26)
-    table.add_column("kind", no_wrap=True)
-    for heading in ("time", "cycles", "crossbars busy", "energy", "queued", "starved", "blocked"):
+    table.add_column("SNR, dB" if answers else "kind", justify="right" if answers else "left", no_wrap=True)
+    for heading in ("time", "cycles", "busy", "energy", "queued", "starved", "blocked"):
         table.add_column(heading, justify="right")
+    snrs = {each["layer"]: _snr(each["snr"]) for each in answers}
     for row in top.to_dict("records"):
-        busy = row["crossbar_utilisation_frac"]
+        busy, second = row["crossbar_utilisation_frac"], snrs.get(row["layer"], "") if answers else str(row["kind"])
         waits = [_count(row[f"{kind}_cycles"]) for kind in ("queued", "starved", "blocked")]
         cells = (f"{row['critical_percent']:.1f} %", _count(row["span_cycles"]), f"{100 * busy:.0f} %")
         shown = cells if busy == busy else (*cells[:2], "")  # no crossbars: NaN
-        table.add_row(str(row["layer"]), str(row["kind"]), *shown, _joule(row["energy_pj"], 3), *waits)
-    table.caption = "cycles: of the batch; queued for units: summed over vectors; starved: no inputs; blocked: no room"
+        table.add_row(str(row["layer"]), second, *shown, _joule(row["energy_pj"], 3), *waits)
+    table.caption = (
+        "cycles: of the batch; busy: of its crossbars; queued: for units, of all vectors; starved: no inputs; "
+        "blocked: no room"
+    )
     return table
+
+
+def _snr(snr: Mapping[str, Any]) -> str:
+    return f"{snr['db']:z.1f}" if snr["kind"] == "noisy" else str(snr["kind"])
 
 
 def _notes(s: Mapping[str, Any]) -> list[str]:

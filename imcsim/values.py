@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, reduce
 from operator import add
@@ -18,7 +18,7 @@ from imcsim.datasets import Dataset, load_dataset
 from imcsim.devices import DeviceSpec, load_device
 from imcsim.errors import ImcsimError, did_you_mean
 from imcsim.functional.accuracy import Accuracy, LayerCounts, batches, exact_answers, judge, wilson
-from imcsim.functional.arrays import AnalogArrays
+from imcsim.functional.arrays import AnalogArrays, bias_corrections
 from imcsim.functional.calibration import FULL, Calibration, load_calibration
 from imcsim.functional.chip import WrittenChip, write_chip
 from imcsim.functional.placement import Layout, layout
@@ -28,7 +28,7 @@ from imcsim.journal import Journal, Place
 from imcsim.memory import need_bytes
 from imcsim.plan import BasisMvm, Mvm, Plan
 from imcsim.progress import Progress, silent
-from imcsim.quantised import QuantisedNetwork, load_quantised
+from imcsim.quantised import Integers, QuantisedNetwork, load_quantised
 from imcsim.timing import Activity
 from imcsim.write_work import Works
 
@@ -45,10 +45,10 @@ class Trial:
     what the network expects pixels from 0 to 1 to be shifted and divided by. ``device``: a kind or a Python file with
     ``device_options`` as its fields, or 'chip' for the device of the hardware file. ``ages_s``: seconds since
     programming, as the device counts them; what a plan writes for every batch is always read at the earliest age at
-    which the device's model holds. ``chips``: how many
-    chips are drawn, from the seed of the run on; times and energies are those of the first. ``calibration``: a file of
-    ``imcsim calibrate``, or 'none' for converters over the whole range. ``journal``: a folder for what was computed so
-    far; an interrupted trial goes on there.
+    which the device's model holds. ``chips``: how many chips are drawn, from the seed of the run on; times and energies
+    are those of the first. ``calibration``: a file of ``imcsim calibrate``, or 'none' for converters over the whole
+    range. ``bias_images``: so many of the images, without their labels, tell freshly written crossbars by how much to
+    correct biases. ``journal``: a folder for what was computed so far; an interrupted trial goes on there.
     """
 
     model: str
@@ -62,6 +62,7 @@ class Trial:
     compensation: Compensation = "none"
     chips: int = 1
     calibration: str = "none"
+    bias_images: int = 0
     journal: Place = "nowhere"
 
 
@@ -114,6 +115,9 @@ def _check(trial: Trial) -> None:
     if trial.compensation not in COMPENSATIONS:
         hint = did_you_mean(trial.compensation, COMPENSATIONS)
         raise ImcsimError(f"compensation '{trial.compensation}'", "there is no such compensation", hint)
+    if not 0 <= trial.bias_images <= trial.images:
+        problem = f"must be 0 to {trial.images}, the images of the run"
+        raise ImcsimError(f"bias images {trial.bias_images}", problem, "20 are often enough")
     if trial.chips < 1:
         raise ImcsimError(f"chips {trial.chips}", "must be at least 1", "leave it out for one chip")
     if not trial.ages_s:
@@ -174,7 +178,12 @@ class _Bench:
 
     def run(self, chips: Mapping[int, WrittenChip], journal: Journal, progress: Progress) -> dict[Any, Accuracy]:
         """By (seed, age): the answers to all images, from the journal where it has them."""
-        arrays = {key: self._arrays(*key, chips[key[0]]) for key in self._keys(chips)}
+        corrections = {seed: self._corrections(seed, chip, progress) for seed, chip in chips.items()}
+        arrays = {
+            (seed, age_s): AnalogArrays(self.layout, chip.cells, self.reading(seed, age_s), corrections[seed])
+            for seed, chip in chips.items()
+            for age_s in self.ages_s
+        }
         found: dict[Any, list[Accuracy]] = {key: [] for key in arrays}
         parts = list(batches(self.trial.images, self.at_once))
         for number, part in enumerate(parts):
@@ -190,11 +199,13 @@ class _Bench:
                 found[key].append(_accuracy(journal.entries[name]))
         return {key: reduce(add, values) for key, values in found.items()}
 
-    def _keys(self, chips: Mapping[int, WrittenChip]) -> Iterator[tuple[int, float]]:
-        return ((seed, age_s) for seed in chips for age_s in self.ages_s)
-
-    def _arrays(self, seed: int, age_s: float, chip: WrittenChip) -> AnalogArrays:
-        return AnalogArrays(self.layout, chip.cells, self.reading(seed, age_s))
+    def _corrections(self, seed: int, chip: WrittenChip, progress: Progress) -> Mapping[str, Integers]:
+        """What freshly written crossbars need to be added to their biases."""
+        if not self.trial.bias_images:
+            return {}
+        progress(0, 1, f"biases of chip {seed}")
+        fresh = AnalogArrays(self.layout, chip.cells, self.reading(seed, self.device.earliest_s))
+        return bias_corrections(self.network, self.pixels[: self.trial.bias_images], fresh, self.at_once)
 
     def reading(self, seed: int, age_s: float) -> Reading:
         return Reading(self.hardware, self.device, seed, age_s, self.trial.compensation, self.calibration)
@@ -211,6 +222,7 @@ class _Bench:
             "device": dict(self.device),
             "age_s": self.ages_s[0],
             "compensation": trial.compensation,
+            "bias_images": trial.bias_images,
             "calibration": self.calibration.made_on,
         }
 

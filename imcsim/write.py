@@ -14,7 +14,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from imcsim.config import Spec
 from imcsim.parts import Part
-from imcsim.pulses import Floats, Frac, Pulses, attempt, survival
+from imcsim.pulses import Floats, Frac, Pulses, Stepped, attempt, survival
 
 
 class WriteSpec(Spec):
@@ -43,7 +43,8 @@ class WriteSpec(Spec):
 class Verify(WriteSpec):
     """Pulse, read, repeat: a cell that passes its verify read is inhibited, a group ends with its slowest cell.
 
-    Cells whose target is already there (a fraction unchanged_frac) are neither pulsed nor read (drift is ignored).
+    Cells whose target is already there (a fraction unchanged_frac) are neither pulsed nor read (drift is ignored),
+    except that with stepped pulses every cell is read once before any pulse.
     """
 
     kind: Literal["verify"]
@@ -75,6 +76,11 @@ class Verify(WriteSpec):
         return self.attempt_fail_frac if self.on_failure == "accept" else 0.0
 
     @property
+    def first_reads(self) -> int:
+        """Reads of a cell before its first pulse: one where the circuit looks where the cell is."""
+        return int(isinstance(self.pulses, Stepped))
+
+    @property
     def survival(self) -> Floats:
         """P(a cell takes more than j pulses) for j = 0, 1, ...: shape (most pulses + 1,)."""
         return survival(self.pulses, self.cap, self.missed_frac, self.on_failure)
@@ -93,7 +99,7 @@ class Verify(WriteSpec):
         """Expected time to write ``rows`` x ``columns`` cells of one crossbar."""
         groups = self._groups(rows, columns)
         rounds = sum(n * self.expected_max(cells, unchanged_frac) for cells, n in groups.items())
-        return rounds * (self.pulse_ns + self.verify_ns) + sum(groups.values()) * self.row_setup_ns
+        return rounds * (self.pulse_ns + self.verify_ns) + sum(groups.values()) * self._group_ns
 
     def sample_time_ns(self, rows: int, columns: int, unchanged_frac: float, rng: np.random.Generator) -> float:
         """Time of one write with the slowest cell of every group drawn at random."""
@@ -101,15 +107,22 @@ class Verify(WriteSpec):
         for cells, n in groups.items():
             at_most = (1 - (1 - unchanged_frac) * self.survival) ** cells
             rounds += float(np.searchsorted(at_most, 1 - rng.random(n)).sum())
-        return rounds * (self.pulse_ns + self.verify_ns) + sum(groups.values()) * self.row_setup_ns
+        return rounds * (self.pulse_ns + self.verify_ns) + sum(groups.values()) * self._group_ns
 
     def amounts(self, rows: int, columns: int, cells: int, unchanged_frac: float = 0.0) -> dict[str, float]:
         """Expected actions of writing ``cells`` cells that lie in ``rows`` x ``columns`` of one crossbar."""
         pulses = cells * (1 - unchanged_frac) * self.mean_pulses
-        return {"pulse": pulses, "verify": pulses} if self.verify_ns else {"pulse": pulses}
+        if not self.verify_ns and not self.first_reads:
+            return {"pulse": pulses}
+        return {"pulse": pulses, "verify": pulses + cells * self.first_reads}
 
     def prices_pj(self) -> dict[str, float]:
         return {"pulse": self.pulse_pj, "verify": self.verify_pj}
+
+    @property
+    def _group_ns(self) -> float:
+        """What a group takes before its first pulse."""
+        return self.row_setup_ns + self.first_reads * self.verify_ns
 
     def _groups(self, rows: int, columns: int) -> dict[int, int]:
         return _groups(rows, columns, columns if self.cells_at_once == "row" else self.cells_at_once)

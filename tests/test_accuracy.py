@@ -31,7 +31,7 @@ def test_the_interval_is_that_of_scipy(n: int, share: float) -> None:
 def test_exact_arithmetic_agrees_with_itself_whatever_the_batch(at_once: int) -> None:
     labels = np.where(np.arange(30) < 12, EXACT, EXACT + 1)
     found = evaluate(NETWORK, IMAGES, labels, IntegerLayer.sums, at_once=at_once)
-    assert (found.n_images, found.n_correct, found.n_agreeing) == (30, 12, 30)
+    assert (found.n_images, found.n_correct, found.n_agreeing, found.n_exact_correct) == (30, 12, 30, 12)
     assert set(found.snr_db) == {layer.name for layer in NETWORK.layers}
     assert set(found.snr_db.values()) == {math.inf}
 
@@ -54,6 +54,7 @@ def test_noise_shows_in_the_layer_that_makes_it() -> None:
     assert found.snr_db["c"] == pytest.approx(10 * math.log10(signal / error), rel=1e-12)
     assert {name for name, value in found.snr_db.items() if value == math.inf} == {"a", "d", "e"}
     assert found.n_correct == found.n_agreeing < 30
+    assert (found.n_exact_correct, found.exact_accuracy_frac) == (30, 1)
 
 
 def test_progress_is_told_of_every_batch() -> None:

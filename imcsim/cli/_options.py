@@ -27,8 +27,9 @@ DataOption = Annotated[str, typer.Option(metavar="PATH", help="Labelled images: 
 ImagesOption = Annotated[int, typer.Option(help="How many of them.")]
 DeviceOption = Annotated[str, typer.Option(metavar="KIND|FILE.py", help="The cells, if not the chip's own.")]
 DeviceOptions = Annotated[list[str] | None, typer.Option("--device-option", metavar="NAME=VALUE", help="Set a field.")]
-AgeOption = Annotated[str, typer.Option(metavar="SECONDS|1h|1d|1y,...", help="Since programming; several, by commas.")]
+AgeOption = Annotated[str, typer.Option(metavar="SECONDS|1h|1d,...", help="Since programming; or several.")]
 CompensationOption = Annotated[str, typer.Option(metavar="none|global|column", help="Of drift.")]
+BiasOption = Annotated[int, typer.Option(help="Correct biases by what the chip gets wrong on so many images.")]
 ChipsOption = Annotated[int, typer.Option("--seeds", help="Chips to draw, from --seed on: mean and spread.")]
 CalibrationOption = Annotated[str, typer.Option(metavar="FILE", help="Ranges of ADCs, by `imcsim calibrate`.")]
 NumbersOption = Annotated[str, typer.Option(metavar="X|R,G,B", help="Of pixels from 0 to 1, as the network wants it.")]
@@ -106,7 +107,7 @@ def ages(text: str) -> tuple[float, ...] | Literal["earliest"]:
 
 def trial(
     model: str, data: str, images: int, mean: str, std: str, device: str, device_option: list[str] | None, age: str,
-    compensation: str, chips: int, calibration: str, out: Path,
+    compensation: str, chips: int, calibration: str, bias_images: int, out: Path,
 ) -> Trial:  # fmt: skip
     """The options of images and cells as a trial that can be resumed from ``out``."""
     from imcsim.values import Trial
@@ -114,7 +115,7 @@ def trial(
     return Trial(
         model, data, images, reals("--mean", mean), reals("--std", std), device,
         fields("--device-option", device_option), ages(age), cast(Any, compensation), chips, calibration,
-        out / "unfinished",
+        bias_images, out / "unfinished",
     )  # fmt: skip
 
 

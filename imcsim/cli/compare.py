@@ -33,6 +33,7 @@ def compare(
     device_option: opt.DeviceOptions = None,
     age: opt.AgeOption = "earliest",
     compensation: opt.CompensationOption = "none",
+    bias_images: opt.BiasOption = 0,
     chips: opt.ChipsOption = 1,
     keep_runs: Annotated[bool, typer.Option("--keep-runs", help="Keep the directory of every run too.")] = False,
     json_: opt.JsonOption = False,
@@ -45,7 +46,7 @@ def compare(
     trial = None
     if data:
         trial = opt.trial(
-            workload, data, images, mean, std, device, device_option, age, compensation, chips, "none", out
+            workload, data, images, mean, std, device, device_option, age, compensation, chips, "none", bias_images, out
         )
     sizes = opt.numbers(batch or ("1" if data else "1,16,64,256"))
     with progress.bar(workload) as show:

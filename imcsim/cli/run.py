@@ -33,6 +33,7 @@ def run(
     device_option: opt.DeviceOptions = None,
     age: opt.AgeOption = "earliest",
     compensation: opt.CompensationOption = "none",
+    bias_images: opt.BiasOption = 0,
     chips: opt.ChipsOption = 1,
     calibration: opt.CalibrationOption = "none",
     json_: opt.JsonOption = False,
@@ -45,8 +46,9 @@ def run(
     trial = None
     if data:
         trial = opt.trial(
-            workload, data, images, mean, std, device, device_option, age, compensation, chips, calibration, out
-        )
+            workload, data, images, mean, std, device, device_option, age, compensation, chips, calibration,
+            bias_images, out,
+        )  # fmt: skip
     with progress.bar(workload) as show:
         report = simulate(
             workload, hardware, scheme, write=write, batch=batch, overrides=opt.pairs("--set", set_),

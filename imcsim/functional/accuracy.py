@@ -55,8 +55,9 @@ class LayerCounts:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Answers to ``n_images`` images: how many are right, how many equal those of exact arithmetic, how many of those
-    are right.
+    """Answers to ``n_images`` images: how many are right, and how many equal those of exact arithmetic.
+
+    ``n_exact_correct``: how many of exact arithmetic are right.
     """
 
     n_images: int

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imcsim.crossbar import Products
 from imcsim.devices import Cells
-from imcsim.functional.accuracy import LayerCounts
+from imcsim.functional.accuracy import LayerCounts, batches
 from imcsim.functional.coding import InputCode
 from imcsim.functional.placement import Layout, Part
 from imcsim.functional.reading import Readable, Reading
-from imcsim.quantised import IntegerLayer, Integers
+from imcsim.quantised import IntegerLayer, Integers, QuantisedNetwork
 
 
 class AnalogArrays:
@@ -22,11 +25,18 @@ class AnalogArrays:
 
     ``cells``: by content and number of the crossbar. Layers that have no placement are computed exactly, as on a
     digital unit. ``first_image``: the number of the first image of the next call among those of the whole run, on which
-    its noise depends. ``counts``: by layer, of all that was multiplied since they were last taken.
+    its noise depends. ``counts``: by layer, of all that was multiplied since they were last taken. ``corrections``:
+    what is added to the biases of a layer (``bias_corrections``).
     """
 
-    def __init__(self, layout: Layout, cells: Mapping[tuple[str, int], Cells], reading: Reading) -> None:
-        self.layout, self.cells, self.reading = layout, cells, reading
+    def __init__(
+        self,
+        layout: Layout,
+        cells: Mapping[tuple[str, int], Cells],
+        reading: Reading,
+        corrections: Mapping[str, Integers] = MappingProxyType({}),
+    ) -> None:
+        self.layout, self.cells, self.reading, self.corrections = layout, cells, reading, corrections
         self.counts: dict[str, LayerCounts] = defaultdict(LayerCounts)
         self.first_image = 0
         self._readable: dict[tuple[str, str, int], Readable] = {}
@@ -42,7 +52,8 @@ class AnalogArrays:
         for part in placement.parts:
             sums[:, part.channels] += self._product(layer, part, driven[:, part.rows], numbers)
         whole = sums if placement.divisor == 1 else np.rint(sums / placement.divisor).astype(np.int64)
-        return (whole + entry.correction(layer)).reshape(*vectors.shape[:2], -1)
+        bias = entry.correction(layer) + self.corrections.get(layer.name, 0)
+        return (whole + bias).reshape(*vectors.shape[:2], -1)
 
     def take_counts(self) -> dict[str, LayerCounts]:
         """What was counted so far; counting begins anew."""
@@ -76,6 +87,24 @@ class AnalogArrays:
             reading = self.reading.when_fresh() if part.content in self.layout.rewritten else self.reading
             self._readable[key] = reading.readable(cells, code, part.content, part.number, layer)
         return self._readable[key]
+
+
+def bias_corrections(
+    network: QuantisedNetwork, images: NDArray[Any], arrays: AnalogArrays, at_once: int
+) -> dict[str, Integers]:
+    """By layer, (channels,): by how much its sums are too small on average, for the exact inputs of images (n, ...)."""
+    missing: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(1))
+
+    def compare(layer: IntegerLayer, vectors: Integers) -> Integers:
+        exact = layer.sums(vectors)
+        missing[layer.name] = missing[layer.name] + (exact - arrays(layer, vectors)).mean(axis=1).sum(axis=0)
+        return exact
+
+    for part in batches(len(images), at_once):
+        arrays.first_image = part.start
+        network.run(images[part], compare)
+    arrays.take_counts()
+    return {name: np.rint(total / len(images)).astype(np.int64) for name, total in missing.items()}
 
 
 @lru_cache

@@ -24,8 +24,9 @@ class WeightCode:
     """How one weight becomes cells: ``slices`` base-2^``bits_per_cell`` digits, least significant first.
 
     'differential': each slice has a column for positive and one for negative weights. 'paired': a cell has two devices
-    with a column in common, which gives their difference. 'offset': one column holds w + 2^(slices bits_per_cell - 1),
-    and the offset times the sum of the inputs is taken off digitally.
+    with a column in common, which gives their difference; the only slice then has a sign instead of its highest bit.
+    'offset': one column holds w + 2^(slices bits_per_cell - 1), and the offset times the sum of the inputs is taken off
+    digitally.
     """
 
     bits_per_cell: int
@@ -62,12 +63,16 @@ class WeightCode:
 
     @property
     def levels(self) -> int:
-        """Levels of one cell, 0 included."""
-        return 1 << self.bits_per_cell
+        """Levels of one device, 0 included."""
+        return 1 << self._digit_bits
+
+    @property
+    def _digit_bits(self) -> int:
+        return max(1, self.bits_per_cell - (self.is_signed and self.slices == 1))
 
     @property
     def _bases(self) -> Integers:
-        return np.asarray(np.int64(1) << self.bits_per_cell * np.arange(self.slices, dtype=np.int64))
+        return np.asarray(np.int64(1) << self._digit_bits * np.arange(self.slices, dtype=np.int64))
 
     def device_columns(self, block: Block) -> int:
         """Devices in a row of a block."""
@@ -79,7 +84,7 @@ class WeightCode:
         Raises ImcsimError where weights do not fit.
         """
         parts = np.stack([weights, -weights], -1).clip(0) if not self.offset else (weights + self.offset)[..., None]
-        if parts.min() < 0 or parts.max() >= 1 << (self.slices * self.bits_per_cell):
+        if parts.min() < 0 or parts.max() >= 1 << (self.slices * self._digit_bits):
             problem = f"weights from {weights.min()} to {weights.max()} do not fit {self.slices} slices"
             hint = f"of {self.bits_per_cell} bits, {self.polarity}: use more bits per weight or per cell"
             raise ImcsimError("weights", problem, hint)
@@ -96,7 +101,7 @@ class WeightCode:
         parts = (columns if whole else columns * unit).reshape(len(columns), -1, self.slices, self.polarities)
         signs = np.array([1, -1][: self.polarities], np.int64)
         sums = np.einsum("vcsp,s,p->vc", parts, self._bases, signs)
-        rounded: Integers = sums if whole else np.rint(sums).astype(np.int64)
+        rounded: Integers = sums if sums.dtype.kind == "i" else np.rint(sums).astype(np.int64)
         return np.asarray(rounded - self.offset * inputs.sum(axis=1, keepdims=True))
 
 
