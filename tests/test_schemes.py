@@ -15,7 +15,7 @@ from imcsim.workload import Workload, load_workload
 from tests.networks import conv, image, linear, network, residual
 
 OPTIONS: dict[str, list[dict[str, object]]] = {
-    "static": [{}, {"layers": "serial"}, {"replication": "none"}],
+    "static": [{}, {"layers": "serial"}, {"replication": "none"}, {"on_digital": "first"}],
     "reprogram": [
         {},
         {"grouping": "packed"},
@@ -23,10 +23,11 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
         {"differential": True},
         {"grouping": "packed", "layers": "serial"},
         {"replication": "none"},
+        {"on_digital": "first,depthwise"},
     ],
     "basisn_inferred": [{}, {"layers": "stream"}, {"sum": "digital"}, {"coefficients": "dram"}],
-    "basis_broadcast": [{}, {"layers": "stream", "coefficients": "dram"}, {"M": 64, "q": 4}],
-    "hybrid": [{}, {"rest": "basisn_inferred"}, {"rest": "reprogram"}],
+    "basis_broadcast": [{}, {"layers": "stream", "coefficients": "dram"}, {"M": 64, "q": 4}, {"basis": "hadamard"}],
+    "hybrid": [{}, {"on_digital": "first"}, {"rest": "basisn_inferred"}, {"rest": "reprogram"}],
 }
 CASES = [(name, options) for name in registered() for options in OPTIONS.get(name, [{}])]
 NETWORKS = ["resnet20_cifar", "squeezenet", "mobilenet_v2", "gpt2_decode_512"]
@@ -162,3 +163,26 @@ def test_a_mixture_is_no_slower_than_the_basis_it_starts_from() -> None:
         for request in [Request(workload, hardware, scheme, batch=16)]
     )
     assert mixed < pure
+
+
+def test_layers_on_digital_units_need_no_crossbars_and_no_writes() -> None:
+    workload = load_workload("mobilenet_v2")
+    depthwise = {layer.name for layer in workload.weighted if getattr(layer, "groups", 1) > 1}
+    assert depthwise
+    plan = planned(workload, "reprogram", {"on_digital": "depthwise"})
+    assert {op.layer.name for op in plan.operations() if isinstance(op, Digital)} >= depthwise
+    assert not depthwise & {op.layer for op in plan.programs()}
+    assert not depthwise & {op.layer.name for op in plan.operations() if isinstance(op, Mvm)}
+    first = workload.weighted[0].name
+    named = planned(workload, "reprogram", {"on_digital": first})
+    assert named == planned(workload, "reprogram", {"on_digital": "first"})
+
+
+@pytest.mark.parametrize(("words", "problem"), [
+    ("firts", "there is no layer 'firts'; did you mean 'first'"),
+    ("a,b", "no layer is left for the crossbars; take --scheme digital"),
+])  # fmt: skip
+def test_layers_that_cannot_be_digital_are_refused(words: str, problem: str) -> None:
+    workload = network(image(8, 4), conv("a", "image", (8, 8), 4), linear("b", "a", 8 * 16, 10))
+    with pytest.raises(ImcsimError, match=problem):
+        plan_for(Request(workload, load_hardware("rram-256"), "static", options={"on_digital": words}))

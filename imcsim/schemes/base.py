@@ -8,15 +8,52 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from imcsim.config import Spec
+from imcsim.errors import ImcsimError, did_you_mean
 from imcsim.hardware import Hardware
 from imcsim.plan import Digital, Mvm, Operation, Plan, Region, Source, TileGrid, cut
-from imcsim.workload import Activation, Elementwise, Input, Layer, Normalisation, Unknown, View, WeightedLayer, Workload
+from imcsim.workload import (
+    Activation,
+    Conv,
+    Elementwise,
+    Input,
+    Layer,
+    Normalisation,
+    Unknown,
+    View,
+    WeightedLayer,
+    Workload,
+)
 
 
 class Scheme(Spec):
-    """A way to run a network on a chip; its fields are its options, its ``name`` is how users call it."""
+    """A way to run a network on a chip; its fields are its options, its ``name`` is how users call it.
+
+    ``on_digital``: layers that the digital units compute, from weights in their buffers: 'none', 'first', 'depthwise',
+    names, or several of these by commas.
+    """
 
     name: ClassVar[str]
+    on_digital: str = "none"
+
+    def blocks(self, workload: Workload, hardware: Hardware) -> tuple[Block, ...]:
+        """The network in execution order, one block per layer on crossbars; ImcsimError where there is none."""
+        return blocks(workload, hardware, self._digital_layers(workload))
+
+    def _digital_layers(self, workload: Workload) -> frozenset[str]:
+        weighted = {layer.name: layer for layer in workload.weighted}
+        groups = {
+            "none": [],
+            "first": list(weighted)[:1],
+            "depthwise": [name for name, layer in weighted.items() if _is_depthwise(layer)],
+        }
+        where, found = f"scheme '{self.name}', option on_digital", set()
+        for word in self.on_digital.split(","):
+            if word not in groups and word not in weighted:
+                raise ImcsimError(where, f"there is no layer '{word}'", did_you_mean(word, [*groups, *weighted]))
+            found.update(groups.get(word, [word]))
+        if found == set(weighted):
+            raise ImcsimError(where, "no layer is left for the crossbars", "take --scheme digital")
+        return frozenset(found)
 
     @abstractmethod
     def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
@@ -45,8 +82,12 @@ class Block:
     tail: tuple[Chain, ...]
 
 
-def blocks(workload: Workload, hardware: Hardware) -> tuple[Block, ...]:
-    """The network in execution order, one block per weighted layer."""
+def _is_depthwise(layer: WeightedLayer) -> bool:
+    return isinstance(layer, Conv) and 1 < layer.groups == layer.in_channels
+
+
+def blocks(workload: Workload, hardware: Hardware, on_digital: frozenset[str] = frozenset()) -> tuple[Block, ...]:
+    """The network in execution order, one block per weighted layer that is not computed ``on_digital`` units."""
     absorbed: dict[str, tuple[Layer, ...]] = {}
     gone: set[str] = set()
     for layer in workload.layers:
@@ -59,7 +100,7 @@ def blocks(workload: Workload, hardware: Hardware) -> tuple[Block, ...]:
     for layer in workload.layers:
         if isinstance(layer, Input):
             waiting.append(layer)
-        elif isinstance(layer, WeightedLayer):
+        elif isinstance(layer, WeightedLayer) and layer.name not in on_digital:
             current = layer.name
             heads[current] = _take(waiting, layer, everything=not tails)
             tails[current] = []
@@ -76,6 +117,7 @@ def blocks(workload: Workload, hardware: Hardware) -> tuple[Block, ...]:
     return tuple(
         Block(layer, cut(layer, hardware), absorbed[layer.name], chains(heads[layer.name]), chains(tails[layer.name]))
         for layer in workload.weighted
+        if layer.name not in on_digital
     )
 
 

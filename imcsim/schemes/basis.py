@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, PositiveInt, model_validator
 
 from imcsim.hardware import Hardware
 from imcsim.plan import Basis, Phase, Plan
-from imcsim.schemes.base import Scheme, blocks, crossbars_of
+from imcsim.schemes.base import Scheme, crossbars_of
 from imcsim.schemes.combination import Combination, beside
 from imcsim.workload import Workload
 
@@ -64,7 +64,7 @@ class BasisScheme(Scheme):
         return Basis(length, *sizes, self.route, self.sum, self.lines, self.basis)
 
     def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
-        parts = blocks(workload, hardware)
+        parts = self.blocks(workload, hardware)
         combined = Combination(self, parts, hardware, hardware.n_crossbars, 0, seed)
         groups = [combined.operations(block) for block in parts]
         loads = combined.loads(per_image=self.layers == "stream")

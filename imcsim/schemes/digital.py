@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from imcsim.hardware import Hardware
 from imcsim.plan import Digital, Load, Phase, Plan, Region
-from imcsim.schemes.base import Block, Scheme, blocks, crossbars_of, surround
+from imcsim.schemes.base import Block, Scheme, crossbars_of, surround
 from imcsim.schemes.combination import beside
 from imcsim.workload import Workload
 
@@ -17,7 +17,7 @@ class DigitalOnly(Scheme):
     name: ClassVar[str] = "digital"
 
     def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
-        parts = blocks(workload, hardware)
+        parts = self.blocks(workload, hardware)
         regions = [_all_tiles(block, hardware, batch) for block in parts]
         phases = [
             Phase(b.layer.name, surround(b, [Digital(b.layer.name, b.layer, r, b.absorbed)], r))

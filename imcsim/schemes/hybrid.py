@@ -13,7 +13,7 @@ from pydantic import PositiveInt
 from imcsim.errors import ImcsimError
 from imcsim.hardware import Hardware
 from imcsim.plan import Load, Phase, Plan, Program, Region
-from imcsim.schemes.base import Block, Scheme, blocks, crossbars_of, resident, surround
+from imcsim.schemes.base import Block, Scheme, crossbars_of, resident, surround
 from imcsim.schemes.basis import BasisBroadcast, BasisInferred
 from imcsim.schemes.combination import Combination
 from imcsim.schemes.estimates import compute_cycles, product_cycles, write_cycles, write_rounds
@@ -34,7 +34,7 @@ class Hybrid(Scheme):
     in_flight: PositiveInt | Literal["all"] = 16
 
     def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
-        parts = blocks(workload, hardware)
+        parts = self.blocks(workload, hardware)
         rest = (
             Rewritten(parts, hardware, batch)
             if self.rest == "reprogram"

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from imcsim.errors import ImcsimError
 from imcsim.hardware import Hardware
 from imcsim.plan import Mvm, Operation, Phase, Plan, Program, Region, TileGrid
-from imcsim.schemes.base import Block, Scheme, blocks, crossbars_of, digital
+from imcsim.schemes.base import Block, Scheme, crossbars_of, digital
 from imcsim.schemes.estimates import compute_cycles, write_cycles, write_rounds
 from imcsim.workload import Workload
 
@@ -49,7 +49,7 @@ class Reprogram(Scheme):
 
     def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
         self._check()
-        parts = blocks(workload, hardware)
+        parts = self.blocks(workload, hardware)
         unchanged = 1 / 2**hardware.crossbar.bits_per_cell if self.differential else 0.0
         partitions = self.partitions(parts, hardware.n_crossbars, hardware, batch)
         phases = self.phases(partitions, unchanged)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from imcsim.errors import ImcsimError
 from imcsim.hardware import Hardware
 from imcsim.plan import Phase, Plan, Program, Region
-from imcsim.schemes.base import Block, Scheme, blocks, crossbars_of, resident, surround
+from imcsim.schemes.base import Block, Scheme, crossbars_of, resident, surround
 from imcsim.schemes.estimates import compute_cycles
 from imcsim.workload import Workload
 
@@ -25,7 +25,7 @@ class Static(Scheme):
     layers: Literal["stream", "serial"] = "stream"
 
     def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
-        parts = blocks(workload, hardware)
+        parts = self.blocks(workload, hardware)
         needed = crossbars_of(parts)
         if needed > hardware.n_crossbars:
             missing = needed - hardware.n_crossbars
