@@ -1,6 +1,8 @@
 """What quantised networks answer on analog chips: digital accuracy, and that of hardware presets, fresh and a day old.
 
-    python benchmarks/accuracy.py --data FOLDER [--work FOLDER] [--images 1000] [--chips 2] [--only NAME;...]
+The first layer is on the digital units, ADC ranges and biases are calibrated on the first images without their labels.
+
+    python benchmarks/accuracy.py --data FOLDER [--work FOLDER] [--images 1000] [--chips 1] [--only NAME;...]
 
 FOLDER holds mlperf-tiny/, kws01/, cifar10-jpeg/ and resnet20-cifar10-jpeg-finetuned/; networks whose files are missing
 are left out. Every case that is done is a row of accuracy.csv in the work folder; what is there is not run again.
@@ -25,12 +27,14 @@ from imcsim.datasets import load_dataset
 from imcsim.functional.accuracy import wilson
 from imcsim.quantised import load_quantised
 
-CHIPS = {  # name in the table -> hardware preset and what is changed; more tiles, where the weights shall stay resident
-    "rram-256": ("rram-256", {"chip.n_tiles": 256}),
-    "rram-256, 1 bit per cell": ("rram-256", {"chip.n_tiles": 256, "crossbar.bits_per_cell": 1}),
-    "isaac": ("isaac", {}),
-    "neurram": ("neurram", {}),
-    "hermes-64": ("hermes-64", {}),
+ROOM = {"chip.n_tiles": 256}  # so that all weights stay resident
+FIRST = {"on_digital": "first"}
+CHIPS = {  # name in the table -> hardware preset, what is changed, options of the scheme
+    "rram-256": ("rram-256", ROOM, FIRST),
+    "isaac": ("isaac", {}, FIRST),
+    "neurram": ("neurram", {}, FIRST),
+    "hermes-64": ("hermes-64", {}, FIRST),
+    "rram-256, all layers on crossbars": ("rram-256", ROOM, {}),
 }
 BIAS_IMAGES = 20
 SCHEME = "static"
@@ -100,16 +104,17 @@ def digital(case: Case) -> dict[str, object]:
 
 def analog(case: Case, chip: str, images: int, chips: int, work: Path) -> list[dict[str, object]]:
     """The network on a chip with its own device and calibrated converters: freshly written, and a day later."""
-    start, (preset, overrides) = time.perf_counter(), CHIPS[chip]
+    start, (preset, overrides, options) = time.perf_counter(), CHIPS[chip]
     model, data, (mean, std) = str(case.model), str(case.data), case.scale
     ranges = work / f"{case.model.stem}-{chip}.json"
-    calibrated(model, preset, data, CALIBRATION_IMAGES, SCHEME, overrides=overrides, mean=mean, std=std).write(ranges)
+    found = calibrated(model, preset, data, CALIBRATION_IMAGES, SCHEME, options, overrides, mean, std)
+    found.write(ranges)
     fresh = imcsim.load_hardware(preset).cell.device.earliest_s
     trial = imcsim.Trial(
         model, data, images, mean, std, ages_s=(fresh, DAY_S), compensation="global", chips=chips,
         calibration=str(ranges), bias_images=BIAS_IMAGES, journal=work / "unfinished",
     )  # fmt: skip
-    values = imcsim.run(model, preset, SCHEME, overrides=overrides, trial=trial).summary["values"]
+    values = imcsim.run(model, preset, SCHEME, overrides=overrides, options=options, trial=trial).summary["values"]
     took = time.perf_counter() - start
     rows = []
     for age_s in (fresh, DAY_S):
@@ -130,7 +135,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("imcsim-accuracy"))
     parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--chips", type=int, default=2)
+    parser.add_argument("--chips", type=int, default=1)
     parser.add_argument("--only", default="", help="chips, and 'digital', by semicolons")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)

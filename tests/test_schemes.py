@@ -183,6 +183,6 @@ def test_layers_on_digital_units_need_no_crossbars_and_no_writes() -> None:
     ("a,b", "no layer is left for the crossbars; take --scheme digital"),
 ])  # fmt: skip
 def test_layers_that_cannot_be_digital_are_refused(words: str, problem: str) -> None:
-    workload = network(image(8, 4), conv("a", "image", (8, 8), 4), linear("b", "a", 8 * 16, 10))
+    workload = network(image(8, 4), conv("a", "image", (8, 4), 4), linear("b", "a", 4, 10, tokens=16))
     with pytest.raises(ImcsimError, match=problem):
         plan_for(Request(workload, load_hardware("rram-256"), "static", options={"on_digital": words}))
