@@ -96,7 +96,7 @@ def arrays_of(
 
 def on_their_own(layers: Sequence[IntegerLayer], hardware: Hardware) -> Layout:
     contents = {layer.name: layer_content(layer, hardware, 8) for layer in layers}
-    return Layout(contents, {name: direct(name, content) for name, content in contents.items()})
+    return Layout(contents, {layer.name: direct(layer, contents[layer.name]) for layer in layers})
 
 
 def from_basis(layers: Sequence[IntegerLayer], hardware: Hardware) -> Layout:

@@ -45,7 +45,7 @@ def on_crossbars(layer: IntegerLayer, vectors: Integers, polarity: str, override
     driven = entry.driven(vectors)
     assert driven.min() >= 0
     assert driven.max() < 256
-    sums = np.zeros((len(driven), layer.channels), np.int64) + entry.correction(layer)
+    sums = np.zeros((len(driven), layer.channels), np.int64) + layer.bias - entry.shift * layer.weights.sum(axis=1)
     for block in blocks(layer, hardware, code):
         inputs = driven[:, block.rows]
         sums[:, block.channels] += code.decode(inputs @ code.encode(block.weights), inputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,8 @@ def column_results(hardware: Hardware, number: int, digits: list[int], n: int = 
     layer = random_weights("layer", 8, 32)
     arrays = arrays_of([layer], hardware, IDEAL)
     code, cells = arrays.layout.contents["layer"].code, arrays.cells["layer", 0]
-    read = Reading(hardware, IDEAL, seed).readable(cells, code, "layer", number, "layer")
+    part = replace(arrays.layout.placements["layer"].parts[0], number=number)
+    read = Reading(hardware, IDEAL, seed).readable(cells, code, part, "layer")
     inputs = np.tile(np.asarray(digits, np.int64), (n, 1))
     levels = code.encode(arrays.layout.contents["layer"].blocks[0].weights)
     return read.products(inputs, 8, np.arange(n)).results, np.asarray(digits) @ levels

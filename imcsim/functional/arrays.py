@@ -20,6 +20,9 @@ from imcsim.functional.reading import Readable, Reading
 from imcsim.quantised import IntegerLayer, Integers, QuantisedNetwork
 
 
+OWN_NOISE = 40  # vectors of different parts are numbered so many bits apart, so that none share their noise
+
+
 class AnalogArrays:
     """A multiplication for quantised networks, on the programmed crossbars of a chip.
 
@@ -49,24 +52,25 @@ class AnalogArrays:
         driven = entry.driven(vectors)
         numbers = self.first_image * vectors.shape[1] + np.arange(len(driven))
         sums = np.zeros((len(driven), layer.channels), np.int64)
-        for part in placement.parts:
-            sums[:, part.channels] += self._product(layer, part, driven[:, part.rows], numbers)
-        whole = sums if placement.divisor == 1 else np.rint(sums / placement.divisor).astype(np.int64)
-        bias = entry.correction(layer) + self.corrections.get(layer.name, 0)
-        return (whole + bias).reshape(*vectors.shape[:2], -1)
+        for number, part in enumerate(placement.parts):
+            sums[:, part.channels] += self._product(layer, number, part, driven[:, part.rows], numbers)
+        bias = layer.bias + self.corrections.get(layer.name, 0)
+        return (placement.sums(sums, entry.shift) + bias).reshape(*vectors.shape[:2], -1)
 
     def take_counts(self) -> dict[str, LayerCounts]:
         """What was counted so far; counting begins anew."""
         taken, self.counts = self.counts, defaultdict(LayerCounts)
         return taken
 
-    def _product(self, layer: IntegerLayer, part: Part, inputs: Integers, numbers: Integers) -> Integers:
+    def _product(
+        self, layer: IntegerLayer, number: int, part: Part, inputs: Integers, numbers: Integers
+    ) -> Integers:
         bits = int(layer.input.high - layer.input.low).bit_length()
-        readable = self._of(layer.name, part)
-        found = readable.products(inputs, bits, numbers)
+        readable = self._of(layer.name, number, part)
+        found = readable.products(inputs, bits, numbers + (number << OWN_NOISE))
         self._count(layer.name, readable, inputs, bits, found)
         decoded = self.layout.contents[part.content].code.decode(found.results, inputs, readable.unit)
-        return decoded if part.coefficients is None else decoded @ part.coefficients
+        return decoded if isinstance(part.coefficients, str) else decoded @ part.coefficients
 
     def _count(self, layer: str, readable: Readable, inputs: Integers, bits: int, found: Products) -> None:
         hardware, counts = self.reading.hardware, self.counts[layer]
@@ -79,13 +83,13 @@ class AnalogArrays:
         counts.charge += float(by_row @ readable.row_levels[: len(by_row)])
         counts.chargeable += float(inputs.size * largest * readable.row_most)
 
-    def _of(self, layer: str, part: Part) -> Readable:
+    def _of(self, layer: str, number: int, part: Part) -> Readable:
         """Crossbars that several layers use are read in the range of each, and with the same errors."""
-        key = (layer, part.content, part.number)
+        key = (layer, part.content, part.number if isinstance(part.masks, str) else number)
         if key not in self._readable:
             code, cells = self.layout.contents[part.content].code, self.cells[part.content, part.number]
             reading = self.reading.when_fresh() if part.content in self.layout.rewritten else self.reading
-            self._readable[key] = reading.readable(cells, code, part.content, part.number, layer)
+            self._readable[key] = reading.readable(cells, code, part, layer)
         return self._readable[key]
 
 

@@ -128,7 +128,8 @@ class _Sums:
 
     def _count(self, layer: IntegerLayer, part: Part, inputs: Integers) -> None:
         content, bar = self.layout.contents[part.content], self.hardware.crossbar
-        levels = content.code.by_column(content.code.encode(content.blocks[part.number].weights)).astype(np.float32)
+        cells = content.code.encode(content.blocks[part.number].weights)
+        levels = part.connected(content.code.by_column(cells).astype(np.float32), content.code)
         bits = int(layer.input.high - layer.input.low).bit_length()
         for shift in range(0, bits, bar.dac_bits):
             digit = (inputs >> shift & (1 << bar.dac_bits) - 1).astype(np.float32)

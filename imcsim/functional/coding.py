@@ -163,7 +163,3 @@ class InputCode:
     def driven(self, vectors: Integers) -> Integers:
         """(vectors, groups * rows) unsigned, from (images, positions, groups, rows) less their zero point."""
         return vectors.reshape(vectors.shape[0] * vectors.shape[1], -1) + self.shift
-
-    def correction(self, layer: IntegerLayer) -> Integers:
-        """(channels,) what to add to the sums of driven inputs: the bias, less the shift times the sum of weights."""
-        return np.asarray(layer.bias - self.shift * layer.weights.sum(axis=1))

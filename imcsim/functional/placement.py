@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import hadamard
 
 from imcsim.errors import ImcsimError
@@ -29,23 +31,51 @@ class Content:
 class Part:
     """One use of one crossbar: its first rows are driven by the inputs ``rows`` of a layer.
 
-    ``content``, ``number``: which crossbar. ``channels``: the outputs that its column results add to, each result once,
-    or, with ``coefficients`` (results, channels), in combination.
+    ``content``, ``number``: which crossbar. ``masks``: (vectors, masks) of the vectors on it, those whose currents are
+    summed for one conversion each; 'apart' where every one is converted by itself. ``channels``: the outputs that its
+    results add to, each result once ('as they are'), or weighed by ``coefficients`` (results, channels).
     """
 
     content: str
     number: int
     rows: Integers
     channels: Integers
-    coefficients: Integers | None = None
+    coefficients: Integers | Literal["as they are"] = "as they are"
+    masks: NDArray[np.bool_] | Literal["apart"] = "apart"
+
+    def connected(self, columns: NDArray[Any], code: WeightCode) -> NDArray[Any]:
+        """(rows, masks * c_w) from (rows, vectors * c_w): the columns of the vectors of each mask added up."""
+        if isinstance(self.masks, str):
+            return columns
+        by_vector = columns.reshape(len(columns), -1, code.columns)
+        return np.einsum("rvc,vm->rmc", by_vector, self.masks.astype(columns.dtype)).reshape(len(columns), -1)
+
+    @property
+    def most_connected(self) -> int:
+        """Vectors of the largest mask."""
+        return 1 if isinstance(self.masks, str) else max(1, int(self.masks.sum(axis=0).max(initial=0)))
+
+    def n_connected(self, devices: int) -> int:
+        """Devices of a row that are connected, over all conversions, where each of its ``devices`` would be once."""
+        return devices if isinstance(self.masks, str) else int(self.masks.sum()) * devices // len(self.masks)
 
 
 @dataclass(frozen=True)
 class Placement:
-    """The parts that make up a layer; what they add up to is ``divisor`` times its sums."""
+    """The parts that make up a layer; ``scale`` (of all channels, or of each) times what they add up to are its sums.
+
+    ``row_sums``: (channels,) the sum of the weights of each channel, as the parts have them.
+    """
 
     parts: tuple[Part, ...]
-    divisor: int = 1
+    row_sums: NDArray[Any]
+    scale: float | NDArray[np.float64] = 1.0
+
+    def sums(self, added: Integers, shift: int) -> Integers:
+        """(vectors, channels) sums of inputs that were all driven ``shift`` too high."""
+        if isinstance(self.scale, float) and self.scale == 1:
+            return np.asarray(added - shift * self.row_sums)
+        return np.rint(added * self.scale - shift * self.row_sums).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -75,7 +105,7 @@ def layout(plan: Plan, layers: Sequence[IntegerLayer], hardware: Hardware) -> La
             placements[layer.name] = combined(layer, operation.basis, contents[BASIS])
         elif isinstance(operation, Mvm):
             contents[layer.name] = layer_content(layer, hardware, operation.layer.weight_quant.bits)
-            placements[layer.name] = direct(layer.name, contents[layer.name])
+            placements[layer.name] = direct(layer, contents[layer.name])
     rewritten = frozenset(op.layer for op in plan.operations() if isinstance(op, Program))
     return Layout(contents, placements, rewritten)
 
@@ -86,34 +116,77 @@ def layer_content(layer: IntegerLayer, hardware: Hardware, weight_bits: int) -> 
     return Content(code, list(blocks(layer, hardware, code)))
 
 
-def direct(name: str, content: Content) -> Placement:
+def direct(layer: IntegerLayer, content: Content) -> Placement:
     """A layer on crossbars that hold its weights."""
-    parts = (Part(name, number, block.rows, block.channels) for number, block in enumerate(content.blocks))
-    return Placement(tuple(parts))
+    parts = (Part(layer.name, number, block.rows, block.channels) for number, block in enumerate(content.blocks))
+    return Placement(tuple(parts), layer.weights.sum(axis=1))
+
+
+# -- combined from a basis ---------------------------------------------------------------------------------------------
 
 
 def basis_content(basis: Basis, hardware: Hardware, scheme: str) -> Content:
-    """The elements of a basis, (length, vectors), in as many crossbars as its vectors take."""
-    if basis.elements != "hadamard" or basis.sum != "digital":
-        hint = "add --option basis=hadamard to basis_broadcast, take --scheme static or reprogram, or leave out --data"
+    """The elements of a basis, (length, vectors), in as many crossbars as its vectors take.
+
+    Raises ImcsimError for a synthetic one.
+    """
+    if basis.elements == "synthetic":
+        hint = "add --option basis=hadamard or a file of imcsim basis fit, take another scheme, or leave out --data"
         raise ImcsimError(f"scheme '{scheme}'", "computes no values: its coefficients are synthetic", hint)
     code = WeightCode.of(basis.basis_bits, hardware)
-    elements, width = hadamard_elements(basis), hardware.crossbar.columns // code.columns
+    elements, width = basis_elements(basis), hardware.crossbar.columns // code.columns
     rows, vectors = np.arange(basis.length), np.arange(basis.vectors)
     starts = range(0, basis.vectors, width)
     return Content(code, [Block(rows, vectors[s : s + width], elements[:, s : s + width]) for s in starts])
 
 
-def hadamard_elements(basis: Basis) -> Integers:
-    """(length, vectors) of +-1: rows of a Hadamard matrix, so that B B^T = vectors * identity."""
-    return np.asarray(hadamard(basis.vectors), np.int64)[: basis.length]
+def basis_elements(basis: Basis) -> Integers:
+    """(length, vectors) integers: those of a file, or +-1 in rows of a Hadamard matrix (B B^T = vectors * identity)."""
+    if basis.elements == "hadamard":
+        return np.asarray(hadamard(basis.vectors), np.int64)[: basis.length]
+    from imcsim.basis.fitted import load_fitted
+
+    return load_fitted(basis.elements).elements
 
 
 def combined(layer: IntegerLayer, basis: Basis, content: Content) -> Placement:
-    """A layer from the shared basis: x W = (x B) (B^T W) / vectors, segment by segment, exact in integers."""
-    elements, parts = hadamard_elements(basis), []
-    for segment in segments(layer, basis.length, max(1, basis.length // layer.rows)):
-        coefficients = elements[: len(segment.rows)].T @ segment.weights
+    """A layer from the shared basis, segment by segment: x W ~ scale (x B) C."""
+    elements, parts = basis_elements(basis), []
+    row_sums = np.zeros(layer.channels, np.int64)
+    coefficients, scale = _coefficients(layer, basis, elements)
+    for segment, values in zip(basis_segments(layer, basis.length), coefficients, strict=True):
+        row_sums[segment.channels] += elements[: len(segment.rows)].sum(axis=0) @ values
         for number, block in enumerate(content.blocks):
-            parts.append(Part(BASIS, number, segment.rows, segment.channels, coefficients[block.channels]))
-    return Placement(tuple(parts), basis.vectors)
+            of_block = values[block.channels]
+            part = Part(BASIS, number, segment.rows, segment.channels, of_block)
+            parts.append(_in_planes(part, of_block, basis.coeff_bits) if basis.sum == "analog" else part)
+    return Placement(tuple(parts), row_sums * scale, scale)
+
+
+def basis_segments(layer: IntegerLayer, length: int) -> Iterator[Block]:
+    """The segments of a layer for a basis of a length; small groups share one."""
+    return segments(layer, length, max(1, min(layer.groups, length // layer.rows)))
+
+
+def _coefficients(
+    layer: IntegerLayer, basis: Basis, elements: Integers
+) -> tuple[list[Integers], float | NDArray[np.float64]]:
+    """(vectors, channels) of each segment, and the scale of what they combine."""
+    cut = list(basis_segments(layer, basis.length))
+    if basis.elements == "hadamard":
+        return [elements[: len(part.rows)].T @ part.weights for part in cut], 1 / basis.vectors
+    from imcsim.basis.fitted import load_fitted
+
+    own = load_fitted(basis.elements).layers[layer.name]
+    values = [own.values[number, :, : len(part.channels)].astype(np.int64) for number, part in enumerate(cut)]
+    return values, own.scale.astype(np.float64)
+
+
+def _in_planes(part: Part, values: Integers, bits: int) -> Part:
+    """Coefficients bit plane by bit plane, plus and minus apart: masks of vectors whose currents are summed."""
+    planes = [(sign * values >> bit & 1) * (sign * values > 0) for sign in (1, -1) for bit in range(bits)]
+    weights = [sign << bit for sign in (1, -1) for bit in range(bits)]
+    masks = np.concatenate(planes, axis=1).astype(bool)
+    adds = np.concatenate([weight * np.eye(values.shape[1], dtype=np.int64) for weight in weights])
+    used = masks.any(axis=0)
+    return replace(part, masks=masks[:, used], coefficients=adds[used])

@@ -14,6 +14,7 @@ from imcsim.crossbar import Adc, Crossbar, Products, ReadNoise, fixed_point, mul
 from imcsim.devices import Cells, DeviceSpec, Floats, column_factors, global_factor
 from imcsim.functional.calibration import FULL, Calibration
 from imcsim.functional.coding import WeightCode
+from imcsim.functional.placement import Part
 from imcsim.hardware import Hardware
 from imcsim.quantised import Integers
 
@@ -67,18 +68,19 @@ class Reading:
         """The same, of cells that have just been written."""
         return replace(self, age_s=self.device.earliest_s)
 
-    def readable(self, cells: Cells, code: WeightCode, content: str, number: int, layer: str) -> Readable:
-        """A crossbar with ``cells`` of ``code``, converted as the layer's range asks."""
+    def readable(self, cells: Cells, code: WeightCode, part: Part, layer: str) -> Readable:
+        """The crossbar of a part with ``cells`` of ``code``, converted as the layer's range asks."""
         bar, errors = self.hardware.crossbar, self.hardware.tile.adc.errors
         each = self._levels(self.device.conductance_usiemens(cells, self.age_s), code, behind_wires=True)
-        levels = code.by_column(each)
-        codes = self._codes(code, len(levels), layer)
+        levels, charges = (part.connected(code.by_column(each, sign), code) for sign in (-1, 1))
+        codes = self._codes(code, len(levels), part.most_connected, layer)
         sigma = self.device.read_sigma_usiemens(cells, self.age_s) / (self._level_usiemens(code) * codes.step)
-        variances = code.by_column(np.square(sigma.astype(np.float64)), sign=1) * codes.unit**2
+        squares = code.by_column(np.square(sigma.astype(np.float64)), sign=1) * codes.unit**2
+        variances = part.connected(squares, code)
         noisy = bool(variances.any())
         whole = fixed_point(levels / codes.step, codes.fraction_bits)
         crossbar = Crossbar(whole, bar.wordlines_active, bar.dac_bits, variances if noisy else None)
-        rng = streams.rng(self.seed, "read", content, number)
+        rng = streams.rng(self.seed, "read", layer, part.content, part.number)
         noise = ReadNoise(int(rng.integers(1 << 63)), adc_sigma=errors.noise_lsb * codes.unit)
         offsets = np.rint(errors.offset_lsb * codes.unit * rng.standard_normal(levels.shape[1])).astype(np.int64)
         return Readable(
@@ -86,9 +88,9 @@ class Reading:
             codes.converter,
             offsets,
             noise if noisy or errors.noise_lsb else None,
-            codes.step * self._factors(cells, code),
-            np.asarray(each.sum(axis=1), float),
-            float((code.levels - 1) * each.shape[1]),
+            codes.step * self._factors(cells, code, part),
+            np.asarray(charges.sum(axis=1), float),
+            float((code.levels - 1) * part.n_connected(each.shape[1])),
         )
 
     def _level_usiemens(self, code: WeightCode) -> float:
@@ -101,24 +103,24 @@ class Reading:
             g_usiemens = wires.effective_usiemens(np.asarray(g_usiemens, float))
         return np.asarray((g_usiemens - self.device.g_min_usiemens) / self._level_usiemens(code))
 
-    def _factors(self, cells: Cells, code: WeightCode) -> float | NDArray[np.float64]:
+    def _factors(self, cells: Cells, code: WeightCode, part: Part) -> float | NDArray[np.float64]:
         """What outputs are multiplied with against drift."""
         if self.compensation == "none":
             return 1.0
         now, fresh = (
-            code.by_column(self._levels(g_usiemens, code, behind_wires=False))
+            part.connected(code.by_column(self._levels(g_usiemens, code, behind_wires=False)), code)
             for g_usiemens in (self.device.conductance_usiemens(cells, self.age_s), cells.programmed_usiemens)
         )
         return global_factor(fresh, now) if self.compensation == "global" else column_factors(fresh, now)
 
-    def _codes(self, code: WeightCode, rows: int, layer: str) -> _Codes:
-        """Codes over the range, no finer than a level.
+    def _codes(self, code: WeightCode, rows: int, together: int, layer: str) -> _Codes:
+        """Codes over the range of ``together`` columns whose currents are summed, no finer than a level.
 
         Thresholds lie halfway between the values of the codes; an ideal converter has one for every whole sum, also
         below 0.
         """
         bar, adc = self.hardware.crossbar, self.hardware.tile.adc
-        largest = min(rows, bar.wordlines_active) * (code.levels - 1) * ((1 << bar.dac_bits) - 1)
+        largest = min(rows, bar.wordlines_active) * (code.levels - 1) * ((1 << bar.dac_bits) - 1) * together
         if adc.kind == "ideal":
             return _Codes(3 * largest + 1, -largest, 1.0, largest, code.levels - 1)
         wanted = self.calibration.range_of(layer, -largest if code.is_signed else 0, largest)
