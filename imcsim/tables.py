@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -189,41 +189,54 @@ def comparison_view(comparison: Comparison) -> RenderableType:
 
 def _compared(write: str, frame: DataFrame) -> Table:
     """All schemes of one write preset, batch by batch; with accuracies where images were given."""
+    valued = bool(frame["accuracy_frac"].notna().any())
+    columns = VALUED_COLUMNS if valued else COSTED_COLUMNS
     table = _table(f"Write circuit {write}; ratios to the better of both kinds of reprogramming (*)")
     table.add_column("batch", justify="right")
     table.add_column("scheme", no_wrap=True)
-    valued = bool(frame["accuracy_frac"].notna().any())
-    last = ("EDP", "accuracy, %") if valued else ()
-    for heading in ("cycles / inference", "ratio", "energy", "EDP ratio latency", "EDP ratio time/image", "lifetime"):
-        table.add_column(heading, justify="right")
-    for heading in last:
-        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in columns:
+        table.add_column(heading, justify="right", overflow="fold")
     for batch, part in frame.groupby("batch", sort=False):
         for number, row in enumerate(part.to_dict("records")):
             name = f"{row['scheme']} *" if row["scheme"] == row["baseline"] else row["scheme"]
-            figures = [*_figures(row), *(_answers(row) if valued else ())]
+            figures = [] if row["refused"] else [show(row) for show in columns.values()]
+            if row["refused"]:
+                missing = Text(f"needs {row['missing_crossbars']:,} more", style="dim")
+                figures = [missing, *[Text("")] * (len(columns) - 1)]
             table.add_row("" if number else str(batch), name, *figures, end_section=number == len(part) - 1)
     if valued:
         table.caption = "EDP: x latency; accuracy: with its 95 % interval over images like these"
     return table
 
 
-def _figures(row: Mapping[Any, Any]) -> list[Text]:
-    if row["refused"]:
-        return [Text(f"needs {row['missing_crossbars']:,} more", style="dim"), *[Text("")] * 5]
+def _lifetime_of(row: Mapping[Any, Any]) -> Text:
     life = row["lifetime_inferences"]
-    ratios = [_ratio(row[key]) for key in ("cycles_ratio", "edp_latency_ratio", "edp_throughput_ratio")]
-    lifetime = Text("unlimited" if life is None or life != life else _count(life))
-    cycles, energy = Text(f"{row['cycles_per_inference']:,.0f}"), Text(_joule(row["energy_pj"], 3))
-    return [cycles, ratios[0], energy, *ratios[1:], lifetime]
+    return Text("unlimited" if life is None or life != life else _count(life))
 
 
-def _answers(row: Mapping[Any, Any]) -> list[Text]:
-    if row["refused"]:
-        return [Text("")] * 2
+def _accuracy_of(row: Mapping[Any, Any]) -> Text:
     low, high = row["accuracy_interval_95_frac"]
-    accuracy = f"{100 * row['accuracy_frac']:.1f} ({100 * low:.1f}-{100 * high:.1f})"
-    return [Text(_edp(row["edp_latency_pj_ns"])), Text(accuracy)]
+    return Text(f"{100 * row['accuracy_frac']:.1f} ({100 * low:.0f}-{100 * high:.0f})")
+
+
+_CYCLES: dict[str, Callable[[Mapping[Any, Any]], Text]] = {
+    "cycles / inference": lambda row: Text(f"{row['cycles_per_inference']:,.0f}"),
+    "ratio": lambda row: _ratio(row["cycles_ratio"]),
+    "energy": lambda row: Text(_joule(row["energy_pj"], 3)),
+}
+COSTED_COLUMNS = {
+    **_CYCLES,
+    "EDP ratio latency": lambda row: _ratio(row["edp_latency_ratio"]),
+    "EDP ratio time/image": lambda row: _ratio(row["edp_throughput_ratio"]),
+    "lifetime": _lifetime_of,
+}
+VALUED_COLUMNS = {
+    **_CYCLES,
+    "EDP": lambda row: Text(_edp(row["edp_latency_pj_ns"])),
+    "ratio of EDP": lambda row: _ratio(row["edp_latency_ratio"]),
+    "lifetime": _lifetime_of,
+    "accuracy, %": _accuracy_of,
+}
 
 
 def _ratio(value: float | None) -> Text:

@@ -27,6 +27,7 @@ LAYERS = """
     timing figures tables
     spills perfetto quantised device_figure
     functional quantising
+    basis
     jobs values
     cell_figures
     value_figures
