@@ -49,6 +49,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # name in a comparison -> s
 }
 COSTED = tuple(name for name in VARIANTS if name != "basis_exact")  # the default without images
 VALUED = ("static", "reprogram", "reprogram_packed", "basis_exact", "digital")  # the default with them
+BASES = ("basisn_inferred", "basis_broadcast")  # that take a basis from a file
 WRITES = ("ideal_single", "ember2b_word", "radar2b_serial")
 BATCHES = (1, 16, 64, 256)
 
@@ -136,14 +137,16 @@ def compare(
     keep_runs: str | Path | None = None,
     allow_unknown: bool = False,
     trial: Trial | None = None,
+    basis: str = "synthetic",
     progress: Progress = silent,
 ) -> Comparison:
     """Run every scheme with every write preset and batch; the baseline is the better of R0 and R1 for each batch.
 
     ``schemes``: names of ``VARIANTS``, or of schemes or files with their default options; without any ``COSTED``, or
-    ``VALUED`` where a ``trial`` gives images, so that accuracies stand beside the ratios. ``writes``: presets, by
-    default ``WRITES`` (or the one of a loaded ``hardware``). ``processes``: runs at the same time (a script that asks
-    for more than one needs the usual main guard). ``keep_runs``: where the directory of each run is written too.
+    ``VALUED`` where a ``trial`` gives images, so that accuracies stand beside the ratios. ``basis``: a file of ``imcsim
+    basis fit`` for the schemes that combine a basis, which then have values too. ``writes``: presets, by default
+    ``WRITES`` (or the one of a loaded ``hardware``). ``processes``: runs at the same time (a script that asks for more
+    than one needs the usual main guard). ``keep_runs``: where the directory of each run is written too.
     Raises ImcsimError for bad input; a network that does not fit a scheme is a row that says so.
 
     >>> comparison = compare("resnet20_cifar", "rram-256", writes=["ember2b_word"], batches=[1, 16])
@@ -151,13 +154,14 @@ def compare(
     []
     """
     loaded = workload if isinstance(workload, Workload) else load_network(workload, allow_unknown=allow_unknown)
-    names = _checked(schemes or (VALUED if trial else COSTED))
+    usual = (*VALUED, *BASES) if trial and basis != "synthetic" else VALUED if trial else COSTED
+    names = _checked(schemes or usual)
     chips = _chips(hardware, writes, overrides, ideal)
     cases = [
         (write, name, Request(loaded, chip, scheme, batch, options, engine, seed, trial=trial))
         for (write, chip), batch in product(chips.items(), _checked_batches(batches))
         for name in names
-        for scheme, options in [VARIANTS.get(name, (name, {}))]
+        for scheme, options in [_variant(name, basis)]
     ]
     rows = []
     for row in _in_order(partial(_row, keep_runs=keep_runs), cases, processes):
@@ -168,9 +172,15 @@ def compare(
     settings = {
         "writes": list(chips), "batches": list(batches), "schemes": names, "engine": engine, "seed": seed,
         "overrides": dict(overrides or {}), "ideal": list(ideal), "hardware_hash": chip.hash,
-        "trial": _settings(trial) if trial else {},
+        "trial": _settings(trial) if trial else {}, "basis": basis,
     }  # fmt: skip
     return Comparison(loaded.name, chip.name, settings, tuple(with_ratios), tuple(crossovers(with_ratios)))
+
+
+def _variant(name: str, basis: str) -> tuple[str, dict[str, Any]]:
+    """Scheme and options of a name, with the basis where it takes one."""
+    scheme, options = VARIANTS.get(name, (name, {}))
+    return scheme, {**options, "basis": basis} if name in BASES and basis != "synthetic" else options
 
 
 def _checked(schemes: Sequence[str]) -> list[str]:

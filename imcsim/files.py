@@ -68,7 +68,8 @@ def new_file(path: Path) -> Iterator[Path]:
         yield partial
         partial.replace(path)
     except BaseException as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # its folder may be none
+            partial.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise ImcsimError(str(path), f"cannot be written ({error.strerror or error})", HINT) from None
         raise

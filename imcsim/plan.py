@@ -121,7 +121,7 @@ class Basis:
     """A global basis and how its column results become kernels.
 
     ``elements``: 'synthetic', of which nothing is known; 'hadamard', +-1 in orthogonal rows, from which dense
-    integer coefficients rebuild every kernel exactly.
+    integer coefficients rebuild every kernel exactly; or the file of a fitted one.
     """
 
     length: int  # L: rows of one segment
@@ -132,7 +132,7 @@ class Basis:
     route: Literal["exclusive", "broadcast"]
     sum: Literal["analog", "digital"]
     lines: int  # G: output lines of exclusive routing
-    elements: Literal["synthetic", "hadamard"] = "synthetic"
+    elements: str = "synthetic"
 
     @property
     def coefficient_bits(self) -> int:
@@ -145,14 +145,17 @@ class Basis:
 class Segments:
     """How a layer is cut for the basis: ``count`` segments per position, ``kernels`` combined in each.
 
-    ``rows``: inputs of the longest segment. ``terms``: segments that add up to one output. ``slots``: time slots chi of
-    each segment under exclusive routing; empty where columns are broadcast.
+    ``rows``: inputs of the longest segment. ``terms``: segments that add up to one output. ``nonzeros``: coefficients
+    of one (segment, kernel), ``masks``: bit planes of them that are converted where sums are analog; both on average.
+    ``slots``: time slots chi of each segment under exclusive routing; empty where columns are broadcast.
     """
 
     count: int
     kernels: int
     rows: int
     terms: int
+    nonzeros: float
+    masks: float
     slots: tuple[int, ...] = ()
     selected: float = 0.0  # basis columns that the masks of one segment switch on, added up
 

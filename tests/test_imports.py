@@ -14,7 +14,7 @@ LAYERS = """
     errors units streams kernels progress
     memory
     shipped files mistakes engine crossbar
-    config datasets private_links tracks journal float_network
+    config basis.fitted datasets private_links tracks journal float_network
     layers parts pulses provenance
     workload converters devices write
     cell_writing wires
@@ -64,7 +64,12 @@ def imports(path: Path) -> list[str]:
 
 def part(path: Path) -> str:
     """The module of the order that a file belongs to."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return known(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def known(parts: tuple[str, ...]) -> str:
+    """The module of the order that a dotted name lies in: one of a package alone, or the whole package."""
+    return next((name for name in (".".join(parts[:2]), parts[0]) if name in ORDER), parts[0])
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -73,7 +78,7 @@ def test_imports_go_upward_only(path: Path) -> None:
     assert own in ORDER, f"give {own} a place in LAYERS"
     for name in imports(path):
         package, _, rest = name.partition(".")
-        other = rest.partition(".")[0]
+        other = known(tuple(rest.split(".")))
         if package == "imcsim" and other in ORDER and other != own:
             assert ORDER[other] < ORDER[own], f"{own} imports {other}, which is not above it"
 

@@ -261,7 +261,7 @@ def test_weights_come_once_for_all_copies() -> None:
 def combined(route: str, total: str, slots: tuple[int, ...], hw: Hardware) -> Recipe:
     """K = 12, N = 6 in 3 segments; 4 basis vectors of 2 columns, 2 coefficients of 2 bits; two copies."""
     basis = Basis(4, 4, 2, 2, 2, route, total, 4)  # type: ignore[arg-type]
-    segments = Segments(3, 6, 4, 3, slots, 7.0 if slots else 0.0)
+    segments = Segments(3, 6, 4, 3, 2, 2, slots, 7.0 if slots else 0.0)
     return made(BasisMvm("fc", fc(12, 6), Region(0, 1, 2), basis, segments), hw)
 
 

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from imcsim.cli import compare, looking, models, run
+from imcsim.cli import basis, compare, looking, models, run
 from imcsim.errors import ImcsimError
 
 BAD_INPUT = 2
@@ -28,6 +28,7 @@ app.command()(looking.explain)
 app.command()(models.export)
 app.command()(models.quantize)
 app.command()(models.calibrate)
+app.add_typer(basis.app, name="basis")
 app.command("list")(looking.list_)
 app.command()(looking.version)
 

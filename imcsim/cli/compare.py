@@ -35,6 +35,7 @@ def compare(
     compensation: opt.CompensationOption = "none",
     bias_images: opt.BiasOption = 0,
     chips: opt.ChipsOption = 1,
+    basis: Annotated[str, typer.Option(metavar="FILE", help="Of `imcsim basis fit`.")] = "synthetic",
     keep_runs: Annotated[bool, typer.Option("--keep-runs", help="Keep the directory of every run too.")] = False,
     json_: opt.JsonOption = False,
 ) -> None:
@@ -54,7 +55,7 @@ def compare(
             workload, hardware, writes=tuple(write or ()), batches=sizes,
             schemes=opt.words(schemes), overrides=opt.pairs("--set", set_), ideal=opt.words(ideal),
             engine=engine, seed=seed, processes=jobs, keep_runs=out if keep_runs else None, allow_unknown=allow_unknown,
-            trial=trial, progress=show,
+            trial=trial, basis=basis, progress=show,
         )  # fmt: skip
         folder = comparison.write(out)
     if json_:

@@ -19,7 +19,6 @@ from imcsim.functional.placement import Layout, Part
 from imcsim.functional.reading import Readable, Reading
 from imcsim.quantised import IntegerLayer, Integers, QuantisedNetwork
 
-
 OWN_NOISE = 40  # vectors of different parts are numbered so many bits apart, so that none share their noise
 
 

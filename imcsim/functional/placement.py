@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import hadamard
 
+from imcsim.basis.fitted import load_fitted
 from imcsim.errors import ImcsimError
 from imcsim.functional.coding import Block, WeightCode, blocks, segments
 from imcsim.hardware import Hardware
@@ -48,7 +49,8 @@ class Part:
         if isinstance(self.masks, str):
             return columns
         by_vector = columns.reshape(len(columns), -1, code.columns)
-        return np.einsum("rvc,vm->rmc", by_vector, self.masks.astype(columns.dtype)).reshape(len(columns), -1)
+        added = np.einsum("rvc,vm->rmc", by_vector, self.masks.astype(columns.dtype))
+        return np.asarray(added.reshape(len(columns), -1))
 
     @property
     def most_connected(self) -> int:
@@ -75,7 +77,7 @@ class Placement:
         """(vectors, channels) sums of inputs that were all driven ``shift`` too high."""
         if isinstance(self.scale, float) and self.scale == 1:
             return np.asarray(added - shift * self.row_sums)
-        return np.rint(added * self.scale - shift * self.row_sums).astype(np.int64)
+        return np.asarray(np.rint(added * self.scale - shift * self.row_sums), np.int64)
 
 
 @dataclass(frozen=True)
@@ -144,8 +146,6 @@ def basis_elements(basis: Basis) -> Integers:
     """(length, vectors) integers: those of a file, or +-1 in rows of a Hadamard matrix (B B^T = vectors * identity)."""
     if basis.elements == "hadamard":
         return np.asarray(hadamard(basis.vectors), np.int64)[: basis.length]
-    from imcsim.basis.fitted import load_fitted
-
     return load_fitted(basis.elements).elements
 
 
@@ -175,8 +175,6 @@ def _coefficients(
     cut = list(basis_segments(layer, basis.length))
     if basis.elements == "hadamard":
         return [elements[: len(part.rows)].T @ part.weights for part in cut], 1 / basis.vectors
-    from imcsim.basis.fitted import load_fitted
-
     own = load_fitted(basis.elements).layers[layer.name]
     values = [own.values[number, :, : len(part.channels)].astype(np.int64) for number, part in enumerate(cut)]
     return values, own.scale.astype(np.float64)

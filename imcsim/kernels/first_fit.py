@@ -1,4 +1,4 @@
-"""First-fit scheduling of column masks into time slots."""
+"""First-fit of column masks into time slots, and its counterpart: masks of which no two share a slot."""
 
 from __future__ import annotations
 
@@ -8,33 +8,47 @@ from numpy.typing import NDArray
 
 
 @njit(cache=True)
-def first_fit(masks: NDArray[np.uint64], lines: int) -> int:
-    """Slots that first-fit needs so that no slot uses a column twice or holds more than ``lines`` masks.
+def first_fit(masks: NDArray[np.uint64], lines: int) -> NDArray[np.int64]:
+    """The first slot for each mask in which no column is used twice and at most ``lines`` masks are.
 
-    ``masks``: (n_masks, n_words) uint64, the columns of each mask as bits; empty masks need no slot.
+    ``masks``: (n_masks, n_words) uint64, the columns of each mask as bits. Returns (n_masks,).
     """
-    n_masks, n_words = masks.shape
-    used = np.zeros((n_masks, n_words), np.uint64)
-    count = np.zeros(n_masks, np.int64)
-    slots, open_from = 0, 0
-    for i in range(n_masks):
-        empty = True
-        for w in range(n_words):
-            empty &= masks[i, w] == 0
-        if empty:
-            continue
-        s = open_from
-        while s < slots:
-            free = count[s] < lines
-            for w in range(n_words):
-                free &= (used[s, w] & masks[i, w]) == 0
-            if free:
-                break
-            s += 1
-        slots = max(slots, s + 1)
-        count[s] += 1
-        for w in range(n_words):
-            used[s, w] |= masks[i, w]
-        while open_from < slots and count[open_from] >= lines:
+    used = np.zeros_like(masks)
+    count = np.zeros(len(masks), np.int64)
+    slot_of = np.empty(len(masks), np.int64)
+    open_from = 0  # all slots before are full
+    for i in range(len(masks)):
+        slot = open_from
+        while count[slot] >= lines or _conflict(used, slot, masks, i):
+            slot += 1
+        slot_of[i] = slot
+        count[slot] += 1
+        for word in range(masks.shape[1]):
+            used[slot, word] |= masks[i, word]
+        while open_from < len(masks) and count[open_from] >= lines:
             open_from += 1
-    return slots
+    return slot_of
+
+
+@njit(cache=True)
+def greedy_clique(masks: NDArray[np.uint64]) -> int:
+    """How many masks, taken in order, share a column with each one taken before: every one needs a slot of its own."""
+    taken = np.empty_like(masks)
+    size = 0
+    for i in range(len(masks)):
+        n_met = 0
+        while n_met < size and _conflict(taken, n_met, masks, i):
+            n_met += 1
+        if n_met == size:
+            taken[size] = masks[i]
+            size += 1
+    return size
+
+
+@njit(cache=True)
+def _conflict(masks: NDArray[np.uint64], i: int, others: NDArray[np.uint64], j: int) -> bool:
+    """Whether mask i shares a column with mask j of the others."""
+    common = np.uint64(0)
+    for word in range(masks.shape[1]):
+        common |= masks[i, word] & others[j, word]
+    return bool(common)

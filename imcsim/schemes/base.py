@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from imcsim.config import Spec
 from imcsim.errors import ImcsimError, did_you_mean
 from imcsim.hardware import Hardware
-from imcsim.plan import Digital, Mvm, Operation, Plan, Region, Source, TileGrid, cut
+from imcsim.plan import Digital, Mvm, Operation, Plan, Program, Region, Source, TileGrid, cut
 from imcsim.workload import (
     Activation,
     Conv,
@@ -169,3 +169,20 @@ def resident(block: Block, region: Region) -> Mvm:
 def crossbars_of(parts: Sequence[Block]) -> int:
     """Crossbars that hold all weights of some blocks at once."""
     return sum(block.grid.crossbars for block in parts)
+
+
+def side_by_side(kept: Sequence[Block], first: int) -> dict[str, Region]:
+    """Crossbars of their own for resident blocks, by layer, from crossbar ``first`` on."""
+    regions = {}
+    for block in kept:
+        regions[block.layer.name] = Region(first, block.grid.crossbars)
+        first += block.grid.crossbars
+    return regions
+
+
+def written(kept: Sequence[Block], regions: Mapping[str, Region]) -> tuple[Program, ...]:
+    """The writes of resident blocks, once in the device's life."""
+    return tuple(
+        Program(f"write {b.layer.name}", b.layer.name, b.grid, regions[b.layer.name], b.layer.weight_quant.bits)
+        for b in kept
+    )

@@ -7,14 +7,17 @@ variants that are not the paper's are options of equal standing.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, PositiveInt, model_validator
 
+from imcsim.basis.fitted import LayerCoefficients, load_fitted
 from imcsim.hardware import Hardware
 from imcsim.plan import Basis, Phase, Plan
-from imcsim.schemes.base import Scheme, crossbars_of
+from imcsim.schemes.base import Scheme, crossbars_of, resident, side_by_side, surround, written
 from imcsim.schemes.combination import Combination, beside
+from imcsim.schemes.masks import Colouring
 from imcsim.workload import Workload
 
 
@@ -24,13 +27,15 @@ class BasisScheme(Scheme):
     ``route``: 'exclusive', a basis column is connected to one output line at a time, so that kernels which share a
     column wait for one another; 'broadcast', every column is converted once and read by all kernels. ``sum``: 'analog',
     the currents of the selected columns are summed before the ADC, bit plane by bit plane of the coefficients;
-    'digital', after it. ``lines``: output lines of exclusive routing. ``coefficients``: where they are kept; 'auto'
-    takes the buffers where all of them fit, else DRAM. ``layers``: one after another ('serial') or as a pipeline
+    'digital', after it. ``lines``: output lines of exclusive routing. ``colouring``: how kernels that share columns
+    get their time slots, 'recursive_largest_first' in fewer than 'first_fit'. ``coefficients``: where they are kept;
+    'auto' takes the buffers where all of them fit, else DRAM. ``layers``: one after another ('serial') or as a pipeline
     ('stream'). L, M, q and G are short for length, vectors, nonzeros and lines.
 
     ``basis``: 'synthetic' elements and coefficients, which cost what real ones would and compute no values; 'hadamard',
-    whose dense integer coefficients rebuild every weight exactly: M is the next power of two from L on, q = M, and the
-    bits follow, so none of them is to be given.
+    whose dense integer coefficients rebuild every weight exactly: M is the next power of two from L on and q = M; or a
+    file of ``imcsim basis fit`` (ending in .safetensors), whose resident layers keep crossbars of their own. Sizes and
+    bits then follow, so none of them is to be given.
     """
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
@@ -43,16 +48,28 @@ class BasisScheme(Scheme):
     coeff_bits: PositiveInt = 4
     basis_bits: PositiveInt = 8
     lines: PositiveInt = Field(default=16, alias="G")
+    colouring: Colouring = "first_fit"
     coefficients: Literal["auto", "buffer", "dram"] = "auto"
     layers: Literal["serial", "stream"] = "serial"
-    basis: Literal["synthetic", "hadamard"] = "synthetic"
+    basis: Literal["synthetic", "hadamard"] | Annotated[str, Field(pattern=r"\.safetensors$")] = "synthetic"
 
     @model_validator(mode="after")
     def _follows(self) -> BasisScheme:
-        given = self.model_fields_set & {"vectors", "nonzeros", "coeff_bits", "basis_bits"}
-        if self.basis == "hadamard" and given:
-            raise ValueError(f"{' and '.join(sorted(given))} follow from a hadamard basis: leave them out")
+        sizes = {"vectors", "nonzeros", "coeff_bits", "basis_bits"} | ({"length"} if self.file else set())
+        given = self.model_fields_set & sizes
+        if self.basis != "synthetic" and given:
+            raise ValueError(f"{' and '.join(sorted(given))} follow from the basis '{self.basis}': leave them out")
         return self
+
+    @property
+    def file(self) -> str:
+        """The file of a fitted basis; empty where there is none."""
+        return "" if self.basis in ("synthetic", "hadamard") else self.basis
+
+    @property
+    def coefficients_of_file(self) -> Mapping[str, LayerCoefficients]:
+        """Those of a fitted basis by layer; none where there is no file."""
+        return load_fitted(self.file).layers if self.file else {}
 
     def declared(self, rows: int, weight_bits: int) -> Basis:
         """The basis on crossbars of so many rows, for weights of so many bits."""
@@ -61,12 +78,24 @@ class BasisScheme(Scheme):
         if self.basis == "hadamard":
             order = 1 << (length - 1).bit_length()
             sizes = (order, order, weight_bits - 1 + (order - 1).bit_length(), 2)
+        elif self.file:
+            fitted = load_fitted(self.file)
+            length, vectors = fitted.elements.shape
+            sizes = (vectors, fitted.nonzeros, fitted.coeff_bits, fitted.basis_bits)
         return Basis(length, *sizes, self.route, self.sum, self.lines, self.basis)
 
     def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
         parts = self.blocks(workload, hardware)
-        combined = Combination(self, parts, hardware, hardware.n_crossbars, 0, seed)
-        groups = [combined.operations(block) for block in parts]
+        stay = load_fitted(self.file).resident if self.file else ()
+        kept = [block for block in parts if block.layer.name in stay]
+        shared = hardware.n_crossbars - crossbars_of(kept)
+        combined = Combination(self, [b for b in parts if b not in kept], hardware, shared, 0, seed)
+        homes = side_by_side(kept, shared)
+        groups = [
+            surround(b, [resident(b, home)], home) if home else combined.operations(b)
+            for b in parts
+            for home in [homes.get(b.layer.name)]
+        ]
         loads = combined.loads(per_image=self.layers == "stream")
         if self.layers == "stream":
             phases: tuple[Phase, ...] = (Phase("all layers", (*loads, *(op for group in groups for op in group))),)
@@ -76,8 +105,8 @@ class BasisScheme(Scheme):
             self.name,
             phases,
             crossbars_of(parts),
-            combined.region.total,
-            combined.setup(),
+            combined.region.total + crossbars_of(kept),
+            (*combined.setup(), *written(kept, homes)),
             combined.notes(),
             combined.assumed(),
             combined.facts(),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from imcsim.errors import ImcsimError
 from imcsim.hardware import Hardware, SramBuffer, VectorUnit
 from imcsim.plan import BasisMvm, Load, Operation, Phase, Program, Region, Segments, TileGrid
 from imcsim.schemes.base import Block, surround
-from imcsim.schemes.masks import Slots, schedule
+from imcsim.schemes.masks import Slots, schedule, synthetic
+from imcsim.workload import WeightedLayer
 
 if TYPE_CHECKING:
     from imcsim.schemes.basis import BasisScheme
@@ -25,11 +29,18 @@ class Combination:
         self.scheme, self.parts, self.hardware = scheme, parts, hardware
         weight_bits = max(block.layer.weight_quant.bits for block in parts)
         self.basis = scheme.declared(hardware.crossbar.rows, weight_bits)
+        self.fitted = scheme.coefficients_of_file
         self._check(crossbars)
         self.region = Region(first, self.crossbars_per_copy, crossbars // self.crossbars_per_copy)
         self.slots: dict[str, Slots] = {}
         if scheme.route == "exclusive":
-            self.slots = {b.layer.name: schedule(b.layer, self.basis, self.cut(b), seed) for b in parts}
+            self.slots = {b.layer.name: self._schedule(b, seed) for b in parts}
+
+    def _schedule(self, block: Block, seed: int) -> Slots:
+        cut = self.cut(block)  # which also checks a file against the layer
+        if self.fitted:
+            return schedule(self.fitted[block.layer.name].values, self.basis, self.scheme.colouring)
+        return schedule(synthetic(block.layer, self.basis, cut, seed), self.basis, self.scheme.colouring)
 
     def _check(self, crossbars: int) -> None:
         where, basis = f"scheme '{self.scheme.name}', option", self.basis
@@ -79,13 +90,26 @@ class Combination:
         together = min(layer.groups, max(1, length // layer.rows)) if layer.groups > 1 else 1
         terms = -(-layer.rows * together // length)
         count = terms * -(-layer.groups // together)
-        return Segments(count, layer.channels // layer.groups * together, min(layer.rows * together, length), terms)
+        kernels, rows = layer.channels // layer.groups * together, min(layer.rows * together, length)
+        nonzeros = self._fitted_nonzeros(layer, count, terms) if self.fitted else float(self.basis.nonzeros)
+        return Segments(count, kernels, rows, terms, nonzeros, self.basis.coeff_bits)
+
+    def _fitted_nonzeros(self, layer: WeightedLayer, count: int, terms: int) -> float:
+        """Coefficients of one (segment, kernel), on average; ImcsimError where the file is of another network."""
+        own = self.fitted.get(layer.name)
+        if own is None or len(own.values) != count or len(own.scale) != layer.channels:
+            where = f"scheme '{self.scheme.name}', option basis"
+            raise ImcsimError(where, f"the file has no layer like '{layer.name}'", "fit a basis to this network")
+        return float(np.count_nonzero(own.values)) / (terms * layer.channels)
 
     def operations(self, block: Block) -> tuple[Operation, ...]:
         """The operations of a block that is combined from the basis."""
         segments, slots = self.cut(block), self.slots.get(block.layer.name)
         if slots:
             segments = replace(segments, slots=slots.needed, selected=slots.selected)
+        if slots and self.fitted and self.basis.sum == "analog":
+            kernels = block.layer.channels * segments.terms / segments.count
+            segments = replace(segments, masks=slots.masks / kernels)
         core = BasisMvm(block.layer.name, block.layer, self.region, self.basis, segments, block.absorbed)
         return surround(block, [core], self.region)
 
@@ -96,20 +120,21 @@ class Combination:
         vectors = -(-batch * layer.positions * segments.count // copies)
         phases = hw.input_phases(layer.input_quant.bits, segments.rows)
         columns = (
-            segments.kernels * self.basis.coeff_bits if self.basis.sum == "analog" else self.basis.vectors
+            segments.kernels * segments.masks if self.basis.sum == "analog" else self.basis.vectors
         ) * self.columns_per_vector
-        tau: float = hw.phase_cycles(-(-columns // self.crossbars_per_copy))
+        tau: float = hw.phase_cycles(math.ceil(columns / self.crossbars_per_copy))
         slots = self.slots.get(layer.name)
         if slots and self.basis.sum == "analog":
             tau = max(tau, sum(slots.needed) / segments.count * hw.cycles(hw.crossbar.evaluate_ns))
         unit = hw.tile.digital
         lanes = unit.mac_lanes if isinstance(unit, VectorUnit) and self.basis.sum == "digital" else 0
-        combine = -(-segments.kernels * self.basis.nonzeros // lanes) if lanes else 0
+        combine = -(-segments.kernels * segments.nonzeros // lanes) if lanes else 0
         return vectors * max(phases * tau, combine)
 
     def coefficient_bytes(self, block: Block) -> int:
-        """Stored coefficients of a layer: S N q of them, each with sign and index."""
-        return -(-self.cut(block).terms * block.layer.channels * self.basis.nonzeros * self.basis.coefficient_bits // 8)
+        """Stored coefficients of a layer: S N q of them on average, each with sign and index."""
+        cut = self.cut(block)
+        return math.ceil(cut.terms * block.layer.channels * cut.nonzeros * self.basis.coefficient_bits / 8)
 
     def loads(self, per_image: bool) -> tuple[Load, ...]:
         """Coefficients that come from DRAM, layer by layer; none where the buffers keep them."""
@@ -146,7 +171,8 @@ class Combination:
         ]
         if self.slots:
             needed, bound = self._slot_sums()
-            notes.append(f"{needed:,} time slots by first-fit for one position of every layer, lower bound {bound:,}")
+            how = self.scheme.colouring.replace("_", "-")
+            notes.append(f"{needed:,} time slots by {how} for one position of every layer, lower bound {bound:,}")
         return tuple(notes)
 
     def _slot_sums(self) -> tuple[int, int]:
@@ -160,7 +186,7 @@ class Combination:
 
     def facts(self) -> dict[str, object]:
         needed, bound = self._slot_sums()
-        slots = {"slots_first_fit": needed, "slots_lower_bound": bound} if self.slots else {}
+        slots = {f"slots_{self.scheme.colouring}": needed, "slots_lower_bound": bound} if self.slots else {}
         return {
             "basis_copies": self.region.copies,
             "coefficient_bytes": sum(map(self.coefficient_bytes, self.parts)),
@@ -169,11 +195,11 @@ class Combination:
 
 
 def beside(phases: Sequence[Phase], loads: Sequence[Load]) -> tuple[Phase, ...]:
-    """Phases in a row, each with the load for the next one beside it; the first load is a phase of its own."""
-    if not loads:
-        return tuple(phases)
-    following: list[tuple[Operation, ...]] = [(load,) for load in loads[1:]] + [()]
+    """Phases in a row, each with the load for the next one beside it; that of the first one is a phase of its own."""
+    by_layer = {load.layer: load for load in loads}
+    wanted = [(by_layer[phase.name],) if phase.name in by_layer else () for phase in phases]
+    first = tuple(Phase(load.name, (load,)) for load in wanted[0])
     return (
-        Phase(loads[0].name, (loads[0],)),
-        *(Phase(phase.name, (*phase.operations, *load)) for phase, load in zip(phases, following, strict=True)),
+        *first,
+        *(Phase(phase.name, (*phase.operations, *load)) for phase, load in zip(phases, [*wanted[1:], ()], strict=True)),
     )

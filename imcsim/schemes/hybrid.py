@@ -12,8 +12,8 @@ from pydantic import PositiveInt
 
 from imcsim.errors import ImcsimError
 from imcsim.hardware import Hardware
-from imcsim.plan import Load, Phase, Plan, Program, Region
-from imcsim.schemes.base import Block, Scheme, crossbars_of, resident, surround
+from imcsim.plan import Load, Phase, Plan, Region
+from imcsim.schemes.base import Block, Scheme, crossbars_of, resident, side_by_side, surround, written
 from imcsim.schemes.basis import BasisBroadcast, BasisInferred
 from imcsim.schemes.combination import Combination
 from imcsim.schemes.estimates import compute_cycles, product_cycles, write_cycles, write_rounds
@@ -42,16 +42,12 @@ class Hybrid(Scheme):
         )
         stays, shared = _choose(parts, hardware, batch, rest)
         kept = [b for b, stay in zip(parts, stays, strict=True) if stay]
-        regions = _regions(kept, shared)
+        regions = side_by_side(kept, shared)
         made = rest.build([b for b, stay in zip(parts, stays, strict=True) if not stay], shared)
         phases = [
             phase
             for b in parts
             for phase in made.phases.get(b.layer.name) or [_resident_phase(b, regions[b.layer.name])]
-        ]
-        writes = [
-            Program(f"write {b.layer.name}", b.layer.name, b.grid, regions[b.layer.name], b.layer.weight_quant.bits)
-            for b in kept
         ]
         note = (
             f"{len(kept)} of {len(parts)} layers stay resident on {crossbars_of(kept):,} crossbars; "
@@ -65,7 +61,7 @@ class Hybrid(Scheme):
             tuple(phases),
             crossbars_of(parts),
             crossbars_of(kept) + made.plan.crossbars_used,
-            (*made.plan.setup, *writes),
+            (*made.plan.setup, *written(kept, regions)),
             (note, *made.plan.notes),
             made.plan.assumed,
             {**made.plan.facts, "resident": [b.layer.name for b in kept]},
@@ -202,14 +198,6 @@ def _knapsack(sizes: list[int], gains: list[float], room: int) -> list[bool]:
             chosen[i] = True
             room -= sizes[i]
     return chosen
-
-
-def _regions(kept: Sequence[Block], first: int) -> dict[str, Region]:
-    regions = {}
-    for block in kept:
-        regions[block.layer.name] = Region(first, block.grid.crossbars)
-        first += block.grid.crossbars
-    return regions
 
 
 def _resident_phase(block: Block, region: Region) -> Phase:

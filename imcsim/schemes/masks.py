@@ -1,8 +1,10 @@
-"""Synthetic coefficients: seeded random supports and magnitudes, and the slots that their bit planes really need."""
+"""From coefficients to column masks, and the time slots that those need under exclusive routing."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,51 +13,69 @@ from imcsim import streams
 from imcsim.plan import Basis, Segments
 from imcsim.workload import WeightedLayer
 
+Colouring = Literal["first_fit", "recursive_largest_first"]
+Coefficients = NDArray[np.signedinteger[Any]]  # (vectors, kernels) of one segment
+
 
 @dataclass(frozen=True)
 class Slots:
-    """Time slots of each segment of a layer, the lower bound of each, and basis columns switched on per segment."""
+    """Time slots of each segment of a layer and the lower bound of each; an empty segment still takes one.
+
+    Per segment, on average: ``masks``, column sums that are converted; ``selected``, basis columns that they connect.
+    """
 
     needed: tuple[int, ...]
     bound: tuple[int, ...]
+    masks: float
     selected: float
 
 
-def schedule(layer: WeightedLayer, basis: Basis, cut: Segments, seed: int) -> Slots:
-    """First-fit slots for random coefficients with ``basis.nonzeros`` non-zeros of uniform magnitude.
+def schedule(coefficients: Iterable[Coefficients], basis: Basis, colouring: Colouring) -> Slots:
+    """Slots in which no basis column serves two masks and no more masks than output lines are connected.
 
-    With analog sums each bit plane of each kernel is one mask; with digital sums the support is.
+    ``coefficients``: (segments, vectors, kernels) integers, or any other source of the segments one by one.
     """
-    from imcsim.kernels.first_fit import first_fit
-
-    random = streams.rng(seed, "coefficients", layer.name)
-    needed, bound, selected = [], [], 0
-    for _ in range(cut.count):
-        planes = _bit_planes(basis, cut.kernels, random)
-        load = planes.sum(axis=0)
-        busy = int(planes.any(axis=1).sum())
-        needed.append(max(1, int(first_fit(pack(planes), basis.lines))))
-        bound.append(max(1, int(load.max()), -(-busy // basis.lines)))
-        selected += int(load.sum())
-    return Slots(tuple(needed), tuple(bound), selected / cut.count)
+    needed, bound, n_masks, selected = zip(*(_one(segment, basis, colouring) for segment in coefficients), strict=True)
+    return Slots(needed, bound, sum(n_masks) / len(n_masks), sum(selected) / len(selected))
 
 
-def _bit_planes(basis: Basis, kernels: int, random: np.random.Generator) -> NDArray[np.bool_]:
-    """(masks, M) bool: which basis columns each mask of one segment connects."""
-    draw = random.random((kernels, basis.vectors), dtype=np.float32)
-    support = np.argpartition(draw, basis.nonzeros - 1, axis=1)[:, : basis.nonzeros]
-    magnitude = np.zeros((kernels, basis.vectors), np.int64)
-    values = random.integers(1, 2**basis.coeff_bits, support.shape)
-    np.put_along_axis(magnitude, support, values, axis=1)
+def _one(coefficients: Coefficients, basis: Basis, colouring: Colouring) -> tuple[int, int, int, int]:
+    """Slots of a segment, their lower bound, its masks, and the columns that those connect."""
+    from imcsim.kernels.colouring import by_first_fit, by_recursive_largest_first, lower_bound, n_slots
+
+    colour = {"first_fit": by_first_fit, "recursive_largest_first": by_recursive_largest_first}[colouring]
+    masks = masks_of(coefficients, basis)
+    needed, bound = n_slots(colour(masks, basis.lines)), lower_bound(masks, basis.lines)
+    return max(1, needed), max(1, bound), len(masks), int(masks.sum())
+
+
+def masks_of(coefficients: Coefficients, basis: Basis) -> NDArray[np.bool_]:
+    """(masks, M) bool: which basis columns each mask of one segment connects, kernel by kernel; none is empty.
+
+    With analog sums each bit plane of each kernel is a mask, and planes of positive and negative coefficients are
+    separate masks, because currents on one line only add. With digital sums the support of a kernel is its mask.
+    Raises ValueError for a magnitude of more than ``coeff_bits`` bits.
+    """
+    kernels = coefficients.T
+    if max(int(kernels.max(initial=0)), -int(kernels.min(initial=0))) >= 2**basis.coeff_bits:
+        raise ValueError(f"a coefficient has more than {basis.coeff_bits} magnitude bits")
     if basis.sum == "digital":
-        return magnitude > 0
-    planes = magnitude[:, None, :] >> np.arange(basis.coeff_bits)[None, :, None] & 1
-    return planes.reshape(-1, basis.vectors).astype(bool)
+        masks: NDArray[np.bool_] = kernels != 0
+    else:
+        signed = (kernels.clip(0), -kernels.clip(None, 0))
+        planes = [(part >> bit & 1).astype(bool) for part in signed for bit in range(basis.coeff_bits)]
+        masks = np.stack(planes, axis=1).reshape(-1, basis.vectors)
+    is_busy = masks.any(axis=1)
+    return masks[is_busy]
 
 
-def pack(planes: NDArray[np.bool_]) -> NDArray[np.uint64]:
-    """Masks as 64-bit words."""
-    width = -(-planes.shape[1] // 64) * 64
-    padded = np.zeros((len(planes), width), bool)
-    padded[:, : planes.shape[1]] = planes
-    return np.packbits(padded, axis=1, bitorder="little").view(np.uint64)
+def synthetic(layer: WeightedLayer, basis: Basis, cut: Segments, seed: int) -> Iterator[Coefficients]:
+    """Segment by segment, ``basis.nonzeros`` coefficients of each kernel: seeded supports, uniform magnitudes."""
+    random = streams.rng(seed, "coefficients", layer.name)
+    for _ in range(cut.count):
+        draw = random.random((cut.kernels, basis.vectors), dtype=np.float32)
+        support = np.argpartition(draw, basis.nonzeros - 1, axis=1)[:, : basis.nonzeros]
+        magnitudes = np.zeros((cut.kernels, basis.vectors), np.int64)
+        values = random.integers(1, 2**basis.coeff_bits, support.shape)
+        np.put_along_axis(magnitudes, support, values, axis=1)
+        yield magnitudes.T

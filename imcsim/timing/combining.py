@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from imcsim.floorplan import Lanes, lanes
@@ -19,7 +21,7 @@ def _(operation: BasisMvm, context: Context) -> Recipe:
     hw, layer, segments = context.hardware, operation.layer, operation.segments
     lane = lanes(operation.region, hw)
     digital = operation.basis.sum == "digital"
-    macs = _kernels(operation) * operation.basis.nonzeros
+    macs = _kernels(operation) * segments.nonzeros
     adds = 0 if digital else layer.channels * (segments.terms - 1) / segments.count
     work = adds + (layer.channels + absorbed_operations(operation) / layer.positions) / segments.count
     crossing = max(segments.slots, default=0) if digital else 0  # columns that pass the routing one after another
@@ -28,7 +30,7 @@ def _(operation: BasisMvm, context: Context) -> Recipe:
     stages = (
         *fetch_step(in_bytes / lane.tiles, lane, hw),
         *_crossbars(operation, lane, hw),
-        *digital_step(work, segments.kernels * operation.basis.nonzeros * digital, lane, hw, crossing),
+        *digital_step(work, segments.kernels * segments.nonzeros * digital, lane, hw, crossing),
         *bus_step(out_bytes / lane.tiles, lane, hw),
     )
     per_segment = {
@@ -50,7 +52,7 @@ def _crossbars(operation: BasisMvm, lane: Lanes, hw: Hardware) -> tuple[Step, ..
     if operation.basis.sum == "analog" and segments.slots:
         slots = np.array(segments.slots, np.int64) * hw.cycles(hw.crossbar.evaluate_ns)
         settle = int(slots[0]) if len(set(segments.slots)) == 1 else np.tile(slots, layer.positions)
-    columns = int(_masks(operation, segments.kernels)) * hw.weight_columns(operation.basis.basis_bits)
+    columns = math.ceil(_masks(operation, segments.kernels)) * hw.weight_columns(operation.basis.basis_bits)
     on_each = -(-columns // operation.region.crossbars)
     work = [(_phases(operation, hw), on_each)] * operation.region.crossbars
     return array_steps(f"basis {lane.key}", operation.region, work, hw, settle)
@@ -63,8 +65,7 @@ def _kernels(operation: BasisMvm) -> float:
 
 def _masks(operation: BasisMvm, kernels: float) -> float:
     """Column sums that are converted for one segment: one of each kernel and bit plane, or each basis vector."""
-    basis = operation.basis
-    return kernels * basis.coeff_bits if basis.sum == "analog" else basis.vectors
+    return kernels * operation.segments.masks if operation.basis.sum == "analog" else operation.basis.vectors
 
 
 def _phases(operation: BasisMvm, hw: Hardware) -> int:

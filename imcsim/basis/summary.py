@@ -1,0 +1,70 @@
+"""What a fit came to, layer by layer, as rows and as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imcsim.basis.coefficients import Coded
+from imcsim.basis.options import FitOptions
+from imcsim.basis.targets import Target
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from imcsim.basis.fitted import FittedBasis
+
+WEIGHT_BITS = 8  # what coefficients are compared with
+
+
+def summary(targets: Sequence[Target], coded: Sequence[Coded], options: FitOptions) -> list[dict[str, Any]]:
+    """One row for every layer, and one for all.
+
+    ``relative_error``: ||W - W~|| / ||W||. ``coefficients``: those that are stored, ``nonzeros`` for every kernel
+    segment; ``bits``: each with magnitude, sign and, unless all are there, the index of its vector. ``utilisation``:
+    share of the basis rows that a kernel's own weights use.
+    """
+    rows = [_row(target, own, options) for target, own in zip(targets, coded, strict=True)]
+    total = {key: sum(row[key] for row in rows) for key in ("weights", "coefficients", "bits", "weight_bits")}
+    whole = [float(target.length2.sum()) for target in targets]
+    missed = sum(size * row["relative_error"] ** 2 for size, row in zip(whole, rows, strict=True))
+    slots = sum(target.n_weights / target.utilisation for target in targets)
+    shares = {"relative_error": float(np.sqrt(missed / (sum(whole) or 1.0))), "utilisation": total["weights"] / slots}
+    return [*rows, {"layer": "all", **total, **shares}]
+
+
+def _row(target: Target, coded: Coded, options: FitOptions) -> dict[str, Any]:
+    index = 0 if options.nonzeros == options.vectors else (options.vectors - 1).bit_length()
+    n_kernels = sum(len(channels) for channels in target.channels) * target.rows.shape[1]
+    coefficients = n_kernels * options.nonzeros
+    return {
+        "layer": target.name,
+        "weights": target.n_weights,
+        "relative_error": float(np.sqrt(coded.error2.sum() / (target.length2.sum() or 1.0))),
+        "coefficients": coefficients,
+        "bits": coefficients * (options.coeff_bits + 1 + index),
+        "weight_bits": target.n_weights * WEIGHT_BITS,
+        "utilisation": target.utilisation,
+    }
+
+
+def view(basis: FittedBasis) -> Table:
+    """The rows as a table for the terminal."""
+    from rich import box
+    from rich.table import Table
+
+    rows: Sequence[Mapping[str, Any]] = basis.made_on["layers"]
+    title = f"{basis.elements.shape[1]} vectors of {len(basis.elements)}, {basis.nonzeros} for each kernel segment"
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, header_style="dim")
+    table.add_column("layer", no_wrap=True)
+    for heading in ("weights", "error, %", "coefficients", "bits", "of 8-bit weights, %", "basis rows used, %"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        error, share, used = row["relative_error"], row["bits"] / row["weight_bits"], row["utilisation"]
+        counts = [f"{row[key]:,}" for key in ("coefficients", "bits")]
+        table.add_row(row["layer"], f"{row['weights']:,}", f"{100 * error:.1f}", *counts, f"{100 * share:.1f}",
+                      f"{100 * used:.1f}", end_section=row is rows[-2] if len(rows) > 1 else False)  # fmt: skip
+    table.caption = "error: ||W - W~|| / ||W|| of integer weights; all: of layers scaled to unit mean square"
+    return table
