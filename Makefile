@@ -36,6 +36,8 @@ bench: $(TEST)
 	$(BIN)/python benchmarks/kernels.py
 	$(BIN)/python benchmarks/cell_writing.py
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/wires.py
+	$(BIN)/python benchmarks/colouring.py
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/basis_fit.py
 
 clean:
 	rm -rf $(VENV) $(OUT) imcsim-runs .pytest_cache .mypy_cache .ruff_cache
