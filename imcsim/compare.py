@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
@@ -156,9 +156,11 @@ def compare(
     loaded = workload if isinstance(workload, Workload) else load_network(workload, allow_unknown=allow_unknown)
     usual = (*VALUED, *BASES) if trial and basis != "synthetic" else VALUED if trial else COSTED
     names = _checked(schemes or usual)
+    if trial and trial.refit and not any("basis" in _variant(name, basis)[1] for name in names):
+        raise ImcsimError("refit", "no scheme of the comparison has a basis", "give one with --basis, or basis_exact")
     chips = _chips(hardware, writes, overrides, ideal)
     cases = [
-        (write, name, Request(loaded, chip, scheme, batch, options, engine, seed, trial=trial))
+        (write, name, Request(loaded, chip, scheme, batch, options, engine, seed, trial=_of_case(trial, options)))
         for (write, chip), batch in product(chips.items(), _checked_batches(batches))
         for name in names
         for scheme, options in [_variant(name, basis)]
@@ -181,6 +183,11 @@ def _variant(name: str, basis: str) -> tuple[str, dict[str, Any]]:
     """Scheme and options of a name, with the basis where it takes one."""
     scheme, options = VARIANTS.get(name, (name, {}))
     return scheme, {**options, "basis": basis} if name in BASES and basis != "synthetic" else options
+
+
+def _of_case(trial: Trial | None, options: Mapping[str, Any]) -> Trial | None:
+    """The trial of one row: nothing is refitted where a scheme combines no basis."""
+    return replace(trial, refit=trial.refit and "basis" in options) if trial else None
 
 
 def _checked(schemes: Sequence[str]) -> list[str]:

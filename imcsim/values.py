@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, reduce
 from operator import add
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
+from imcsim.basis.refitting import refitted
 from imcsim.config import canonical_hash
 from imcsim.datasets import Dataset, load_dataset
 from imcsim.devices import DeviceSpec, load_device
 from imcsim.errors import ImcsimError, did_you_mean
-from imcsim.functional.accuracy import Accuracy, LayerCounts, batches, exact_answers, judge, wilson
+from imcsim.functional.accuracy import Accuracy, LayerCounts, batches, exact_answers, judge
 from imcsim.functional.arrays import AnalogArrays, bias_corrections
 from imcsim.functional.calibration import FULL, Calibration, load_calibration
 from imcsim.functional.chip import WrittenChip, write_chip
-from imcsim.functional.placement import Layout, layout
+from imcsim.functional.placement import BASIS, Layout, layout
 from imcsim.functional.reading import COMPENSATIONS, Compensation, Reading
 from imcsim.hardware import Hardware
 from imcsim.journal import Journal, Place
@@ -30,6 +28,7 @@ from imcsim.plan import BasisMvm, Mvm, Plan
 from imcsim.progress import Progress, silent
 from imcsim.quantised import Integers, QuantisedNetwork, load_quantised
 from imcsim.timing import Activity
+from imcsim.value_entries import activity_of, age_entry, chip_entry, layer_entry, writes_entry
 from imcsim.write_work import Works
 
 AT_ONCE = 50  # images of one batch at most; it changes no answer
@@ -48,7 +47,8 @@ class Trial:
     which the device's model holds. ``chips``: how many chips are drawn, from the seed of the run on; times and energies
     are those of the first. ``calibration``: a file of ``imcsim calibrate``, or 'none' for converters over the whole
     range. ``bias_images``: so many of the images, without their labels, tell freshly written crossbars by how much to
-    correct biases. ``journal``: a folder for what was computed so far; an interrupted trial goes on there.
+    correct biases. ``refit``: fit the coefficients of a basis anew to the one that each chip turned out to have.
+    ``journal``: a folder for what was computed so far; an interrupted trial goes on there.
     """
 
     model: str
@@ -63,6 +63,7 @@ class Trial:
     chips: int = 1
     calibration: str = "none"
     bias_images: int = 0
+    refit: bool = False
     journal: Place = "nowhere"
 
 
@@ -96,16 +97,16 @@ def measure(trial: Trial, plan: Plan, hardware: Hardware, seed: int, progress: P
     by_age = {age_s: [value for (_, at_s), value in found.items() if at_s == age_s] for age_s in bench.ages_s}
     first = by_age[bench.ages_s[0]]
     layers = reduce(add, first).layers
-    activity = {name: _activity(counts) for name, counts in layers.items() if counts.chargeable}
+    activity = {name: activity_of(counts) for name, counts in layers.items() if counts.chargeable}
     chip = chips[seed]
     entry = {
         **bench.settings,
-        **_age(bench.ages_s[0], first),
+        **age_entry(bench.ages_s[0], first),
         "exact_accuracy_frac": first[0].exact_accuracy_frac,
-        "ages": [_age(age_s, values) for age_s, values in by_age.items()],
-        "chips": [_chip(number, age_s, value) for (number, age_s), value in found.items()],
-        "layers": [_layer(name, counts) for name, counts in layers.items()],
-        "writes": _writes(chip),
+        "ages": [age_entry(age_s, values) for age_s, values in by_age.items()],
+        "chips": [chip_entry(number, age_s, value) for (number, age_s), value in found.items()],
+        "layers": [layer_entry(name, counts) for name, counts in layers.items()],
+        "writes": writes_entry(chip),
     }
     reading = bench.reading(seed, bench.ages_s[0])
     return Measured(entry, chip.works, activity, chip, reading, bench.layout.rewritten, journal)
@@ -142,6 +143,7 @@ class _Bench:
         self.pixels = self.network.pixels(self.data, trial.mean, trial.std)
         self.layout: Layout = layout(plan, self.network.layers, hardware)
         self._check_levels()
+        self._check_basis()
         self.at_once = self._images_at_once()
         self.calibration: Calibration = FULL
         if trial.calibration != "none":
@@ -154,6 +156,11 @@ class _Bench:
             problem = f"its {n_levels} levels do not hold the {1 << bits} of a cell with {bits} bits"
             hint = f"take at least {1 << bits} levels, or --set crossbar.bits_per_cell={(n_levels).bit_length() - 1}"
             raise ImcsimError(f"device '{self.device.kind}'", problem, hint)
+
+    def _check_basis(self) -> None:
+        if self.trial.refit and BASIS not in self.layout.contents:
+            hint = "take basis_broadcast with --option basis=FILE.safetensors, or leave out --refit"
+            raise ImcsimError(f"scheme '{self.plan.scheme}'", "combines no basis, so there is nothing to refit", hint)
 
     def _images_at_once(self) -> int:
         """As many as memory allows. Raises ImcsimError where one image, or the cells of all chips, are too many."""
@@ -178,9 +185,10 @@ class _Bench:
 
     def run(self, chips: Mapping[int, WrittenChip], journal: Journal, progress: Progress) -> dict[Any, Accuracy]:
         """By (seed, age): the answers to all images, from the journal where it has them."""
-        corrections = {seed: self._corrections(seed, chip, progress) for seed, chip in chips.items()}
+        layouts = {seed: self._layout(seed, chip, progress) for seed, chip in chips.items()}
+        corrections = {seed: self._corrections(seed, chip, layouts[seed], progress) for seed, chip in chips.items()}
         arrays = {
-            (seed, age_s): AnalogArrays(self.layout, chip.cells, self.reading(seed, age_s), corrections[seed])
+            (seed, age_s): AnalogArrays(layouts[seed], chip.cells, self.reading(seed, age_s), corrections[seed])
             for seed, chip in chips.items()
             for age_s in self.ages_s
         }
@@ -199,12 +207,22 @@ class _Bench:
                 found[key].append(_accuracy(journal.entries[name]))
         return {key: reduce(add, values) for key, values in found.items()}
 
-    def _corrections(self, seed: int, chip: WrittenChip, progress: Progress) -> Mapping[str, Integers]:
+    def _layout(self, seed: int, chip: WrittenChip, progress: Progress) -> Layout:
+        """With the coefficients that a chip has."""
+        if not self.trial.refit:
+            return self.layout
+        progress(0, 1, f"coefficients of chip {seed}")
+        reading = self.reading(seed, self.device.earliest_s)
+        return refitted(self.layout, self.plan, self.network.layers, chip.cells, reading)
+
+    def _corrections(
+        self, seed: int, chip: WrittenChip, places: Layout, progress: Progress
+    ) -> Mapping[str, Integers]:
         """What freshly written crossbars need to be added to their biases."""
         if not self.trial.bias_images:
             return {}
         progress(0, 1, f"biases of chip {seed}")
-        fresh = AnalogArrays(self.layout, chip.cells, self.reading(seed, self.device.earliest_s))
+        fresh = AnalogArrays(places, chip.cells, self.reading(seed, self.device.earliest_s))
         return bias_corrections(self.network, self.pixels[: self.trial.bias_images], fresh, self.at_once)
 
     def reading(self, seed: int, age_s: float) -> Reading:
@@ -223,6 +241,7 @@ class _Bench:
             "age_s": self.ages_s[0],
             "compensation": trial.compensation,
             "bias_images": trial.bias_images,
+            "refit": trial.refit,
             "calibration": self.calibration.made_on,
         }
 
@@ -239,70 +258,6 @@ class _Bench:
 def _accuracy(entry: Mapping[str, Any]) -> Accuracy:
     layers = {name: LayerCounts(**counts) for name, counts in entry["layers"].items()}
     return Accuracy(**{**entry, "layers": layers})
-
-
-# -- the entry ---------------------------------------------------------------------------------------------------------
-
-
-def _age(age_s: float, chips: Sequence[Accuracy]) -> dict[str, Any]:
-    """Means over the chips at an age; the interval is that of a network as good as they are on average."""
-    fracs = [chip.accuracy_frac for chip in chips]
-    mean = float(np.mean(fracs))
-    images = chips[0].n_images
-    return {
-        "age_s": age_s,
-        "accuracy_frac": mean,
-        "accuracy_interval_95_frac": list(wilson(mean * images, images)),
-        "accuracy_range_frac": [min(fracs), max(fracs)],
-        "agreement_frac": float(np.mean([chip.agreement_frac for chip in chips])),
-    }
-
-
-def _chip(seed: int, age_s: float, found: Accuracy) -> dict[str, Any]:
-    return {
-        "seed": seed,
-        "age_s": age_s,
-        "accuracy_frac": found.accuracy_frac,
-        "accuracy_interval_95_frac": list(found.interval_95_frac),
-        "agreement_frac": found.agreement_frac,
-    }
-
-
-def _layer(name: str, counts: LayerCounts) -> dict[str, Any]:
-    activity = _activity(counts) if counts.chargeable else Activity(0.0, 0.0)
-    return {
-        "layer": name,
-        "snr": _snr(counts),
-        "saturated_frac": counts.saturated_frac,
-        "driven_frac": activity.driven_frac,
-        "charge_frac": activity.charge_frac,
-    }
-
-
-def _snr(counts: LayerCounts) -> dict[str, Any]:
-    if not math.isinf(counts.snr_db):
-        return {"kind": "noisy", "db": counts.snr_db}
-    return {"kind": "exact" if counts.snr_db > 0 else "no signal"}
-
-
-def _activity(counts: LayerCounts) -> Activity:
-    return Activity(counts.driven / counts.drivable, counts.charge / counts.chargeable)
-
-
-def _writes(chip: WrittenChip) -> dict[str, Any]:
-    """What counting cell by cell found: pulses of a cell in one write, and wear of one batch."""
-    most, crossbar = chip.most_programmings
-    return {"pulses": _pulses(chip.pulses), "most_programmings_per_batch": most, "crossbar": crossbar}
-
-
-def _pulses(counts: np.ndarray) -> dict[str, Any]:
-    """Mean, quantiles and maximum of the pulses of a cell; not counted by circuits that were measured from outside."""
-    if not counts.sum():
-        return {"kind": "not counted"}
-    share = counts.cumsum() / counts.sum()
-    p50, p99 = (int(np.searchsorted(share, q)) for q in (0.5, 0.99))
-    mean = float(np.arange(len(counts)) @ counts / counts.sum())
-    return {"kind": "counted", "mean": mean, "p50": p50, "p99": p99, "max": int(np.flatnonzero(counts)[-1])}
 
 
 def _hash(*parts: bytes) -> str:

@@ -27,7 +27,7 @@ LAYERS = """
     timing figures tables
     spills perfetto quantised device_figure
     functional quantising
-    basis
+    basis value_entries
     jobs values
     cell_figures
     value_figures

@@ -30,6 +30,7 @@ DeviceOptions = Annotated[list[str] | None, typer.Option("--device-option", meta
 AgeOption = Annotated[str, typer.Option(metavar="SECONDS|1h|1d,...", help="Since programming; or several.")]
 CompensationOption = Annotated[str, typer.Option(metavar="none|global|column", help="Of drift.")]
 BiasOption = Annotated[int, typer.Option(help="Correct biases by what the chip gets wrong on so many images.")]
+RefitOption = Annotated[bool, typer.Option("--refit", help="Fit coefficients to the basis that each chip has.")]
 ChipsOption = Annotated[int, typer.Option("--seeds", help="Chips to draw, from --seed on: mean and spread.")]
 CalibrationOption = Annotated[str, typer.Option(metavar="FILE", help="Ranges of ADCs, by `imcsim calibrate`.")]
 NumbersOption = Annotated[str, typer.Option(metavar="X|R,G,B", help="Of pixels from 0 to 1, as the network wants it.")]
@@ -107,7 +108,7 @@ def ages(text: str) -> tuple[float, ...] | Literal["earliest"]:
 
 def trial(
     model: str, data: str, images: int, mean: str, std: str, device: str, device_option: list[str] | None, age: str,
-    compensation: str, chips: int, calibration: str, bias_images: int, out: Path,
+    compensation: str, chips: int, calibration: str, bias_images: int, refit: bool, out: Path,
 ) -> Trial:  # fmt: skip
     """The options of images and cells as a trial that can be resumed from ``out``."""
     from imcsim.values import Trial
@@ -115,7 +116,7 @@ def trial(
     return Trial(
         model, data, images, reals("--mean", mean), reals("--std", std), device,
         fields("--device-option", device_option), ages(age), cast(Any, compensation), chips, calibration,
-        bias_images, out / "unfinished",
+        bias_images, refit, out / "unfinished",
     )  # fmt: skip
 
 

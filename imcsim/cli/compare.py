@@ -34,6 +34,7 @@ def compare(
     age: opt.AgeOption = "earliest",
     compensation: opt.CompensationOption = "none",
     bias_images: opt.BiasOption = 0,
+    refit: opt.RefitOption = False,
     chips: opt.ChipsOption = 1,
     basis: Annotated[str, typer.Option(metavar="FILE", help="Of `imcsim basis fit`.")] = "synthetic",
     keep_runs: Annotated[bool, typer.Option("--keep-runs", help="Keep the directory of every run too.")] = False,
@@ -47,8 +48,9 @@ def compare(
     trial = None
     if data:
         trial = opt.trial(
-            workload, data, images, mean, std, device, device_option, age, compensation, chips, "none", bias_images, out
-        )
+            workload, data, images, mean, std, device, device_option, age, compensation, chips, "none", bias_images,
+            refit, out,
+        )  # fmt: skip
     sizes = opt.numbers(batch or ("1" if data else "1,16,64,256"))
     with progress.bar(workload) as show:
         comparison = contrast(

@@ -34,6 +34,7 @@ def run(
     age: opt.AgeOption = "earliest",
     compensation: opt.CompensationOption = "none",
     bias_images: opt.BiasOption = 0,
+    refit: opt.RefitOption = False,
     chips: opt.ChipsOption = 1,
     calibration: opt.CalibrationOption = "none",
     json_: opt.JsonOption = False,
@@ -47,7 +48,7 @@ def run(
     if data:
         trial = opt.trial(
             workload, data, images, mean, std, device, device_option, age, compensation, chips, calibration,
-            bias_images, out,
+            bias_images, refit, out,
         )  # fmt: skip
     with progress.bar(workload) as show:
         report = simulate(

@@ -159,7 +159,7 @@ def combined(layer: IntegerLayer, basis: Basis, content: Content) -> Placement:
         for number, block in enumerate(content.blocks):
             of_block = values[block.channels]
             part = Part(BASIS, number, segment.rows, segment.channels, of_block)
-            parts.append(_in_planes(part, of_block, basis.coeff_bits) if basis.sum == "analog" else part)
+            parts.append(in_planes(part, of_block, basis.coeff_bits) if basis.sum == "analog" else part)
     return Placement(tuple(parts), row_sums * scale, scale)
 
 
@@ -180,7 +180,7 @@ def _coefficients(
     return values, own.scale.astype(np.float64)
 
 
-def _in_planes(part: Part, values: Integers, bits: int) -> Part:
+def in_planes(part: Part, values: Integers, bits: int) -> Part:
     """Coefficients bit plane by bit plane, plus and minus apart: masks of vectors whose currents are summed."""
     planes = [(sign * values >> bit & 1) * (sign * values > 0) for sign in (1, -1) for bit in range(bits)]
     weights = [sign << bit for sign in (1, -1) for bit in range(bits)]

@@ -71,7 +71,7 @@ class Reading:
     def readable(self, cells: Cells, code: WeightCode, part: Part, layer: str) -> Readable:
         """The crossbar of a part with ``cells`` of ``code``, converted as the layer's range asks."""
         bar, errors = self.hardware.crossbar, self.hardware.tile.adc.errors
-        each = self._levels(self.device.conductance_usiemens(cells, self.age_s), code, behind_wires=True)
+        each = self.device_levels(cells, code)
         levels, charges = (part.connected(code.by_column(each, sign), code) for sign in (-1, 1))
         codes = self._codes(code, len(levels), part.most_connected, layer)
         sigma = self.device.read_sigma_usiemens(cells, self.age_s) / (self._level_usiemens(code) * codes.step)
@@ -92,6 +92,10 @@ class Reading:
             np.asarray(charges.sum(axis=1), float),
             float((code.levels - 1) * part.n_connected(each.shape[1])),
         )
+
+    def device_levels(self, cells: Cells, code: WeightCode) -> Floats:
+        """(rows, devices) of all cells in level steps above the least one, as the ends of the lines see them."""
+        return self._levels(self.device.conductance_usiemens(cells, self.age_s), code, behind_wires=True)
 
     def _level_usiemens(self, code: WeightCode) -> float:
         return (self.device.g_max_usiemens - self.device.g_min_usiemens) / (code.levels - 1)
