@@ -43,8 +43,6 @@ class Dataset:
             raise ImcsimError(f"{self.name}: mean and std", "must be finite numbers", "give those of the training data")
         if min(std) <= 0:
             raise ImcsimError(f"{self.name}: std", "must be greater than 0", "give the spread of each channel")
-        if not np.isfinite(self.images).all():
-            raise ImcsimError(self.name, "some pixels are no finite numbers", "remove those images")
         pixels = self.images.astype(np.float32) / (255 if self.images.dtype == np.uint8 else 1)
         shift, spread = (self._per_channel(values) for values in (mean, std))
         return np.asarray((pixels - shift) / spread, np.float32)
@@ -72,6 +70,8 @@ def load_dataset(path: str | Path) -> Dataset:
         raise ImcsimError(str(path), f"{len(images)} images and {len(labels)} labels", "give one label for each image")
     if not np.isfinite(images.min()) or not np.isfinite(images.max()):
         raise ImcsimError(str(path), "some pixels are NaN or infinite", "check how the file was made")
+    if labels.dtype.kind not in "iub" and not (labels.dtype.kind == "f" and (labels == np.rint(labels)).all()):
+        raise ImcsimError(str(path), "some labels are no whole numbers", "number the classes from 0 on")
     return Dataset(path.name, images, labels.astype(np.int64))
 
 

@@ -17,6 +17,10 @@ class ImcsimError(Exception):
         tail = f"; {suggestion}" if suggestion else ""
         super().__init__(f"{where}: {problem}{tail}")
 
+    def __reduce__(self) -> tuple[type[ImcsimError], tuple[str, str, str]]:
+        """So that it passes from one process to another."""
+        return type(self), (self.where, self.problem, self.suggestion)
+
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A suggestion that names the nearest known word, or lists them all."""

@@ -97,7 +97,8 @@ def measure(trial: Trial, plan: Plan, hardware: Hardware, seed: int, progress: P
     by_age = {age_s: [value for (_, at_s), value in found.items() if at_s == age_s] for age_s in bench.ages_s}
     first = by_age[bench.ages_s[0]]
     layers = reduce(add, first).layers
-    activity = {name: activity_of(counts) for name, counts in layers.items() if counts.chargeable}
+    used = found[seed, bench.ages_s[0]].layers
+    activity = {name: activity_of(counts) for name, counts in used.items() if counts.chargeable}
     chip = chips[seed]
     entry = {
         **bench.settings,
@@ -116,6 +117,8 @@ def _check(trial: Trial) -> None:
     if trial.compensation not in COMPENSATIONS:
         hint = did_you_mean(trial.compensation, COMPENSATIONS)
         raise ImcsimError(f"compensation '{trial.compensation}'", "there is no such compensation", hint)
+    if trial.images < 1:
+        raise ImcsimError(f"images {trial.images}", "must be at least 1", "leave it out for 100")
     if not 0 <= trial.bias_images <= trial.images:
         problem = f"must be 0 to {trial.images}, the images of the run"
         raise ImcsimError(f"bias images {trial.bias_images}", problem, "20 are often enough")
@@ -150,12 +153,14 @@ class _Bench:
             self.calibration = load_calibration(trial.calibration, self.layout, hardware)
 
     def _check_levels(self) -> None:
-        """Every level of a slice must be one of the device."""
-        n_levels, bits = self.device.n_levels, self.hardware.crossbar.bits_per_cell
-        if n_levels != "continuous" and (n_levels - 1) % ((1 << bits) - 1):
-            problem = f"its {n_levels} levels do not hold the {1 << bits} of a cell with {bits} bits"
-            hint = f"take at least {1 << bits} levels, or --set crossbar.bits_per_cell={(n_levels).bit_length() - 1}"
-            raise ImcsimError(f"device '{self.device.kind}'", problem, hint)
+        """Every level of a code must be one of the device."""
+        n_levels = self.device.n_levels
+        for content in self.layout.contents.values():
+            wanted = content.code.levels
+            if n_levels != "continuous" and (n_levels - 1) % (wanted - 1):
+                problem = f"its {n_levels} levels do not hold the {wanted} of a cell"
+                hint = f"take {wanted}, or as many as put others evenly between them"
+                raise ImcsimError(f"device '{self.device.kind}'", problem, hint)
 
     def _check_basis(self) -> None:
         if self.trial.refit and BASIS not in self.layout.contents:

@@ -13,6 +13,7 @@ import pytest
 import imcsim as package
 from imcsim.basis.fit import FitOptions, fit_file
 from imcsim.basis.fitted import FittedBasis, load_fitted, save_fitted
+from imcsim.datasets import load_dataset
 from imcsim.errors import ImcsimError
 from imcsim.functional.arrays import AnalogArrays
 from imcsim.functional.chip import write_chip
@@ -51,9 +52,9 @@ def planned(file: str, scheme: str, hardware: Hardware, **options: Any) -> Plan:
     return load_scheme(scheme, {"basis": file, **options}).plan(load_network(MODEL), hardware, 1, 0)
 
 
-def placed(file: str, scheme: str, **options: Any) -> tuple[Layout, AnalogArrays]:
-    hardware = load_hardware("rram-256", LOSSLESS)
-    plan = planned(file, scheme, hardware, **options)
+def placed(file: str, scheme: str, **overrides: Any) -> tuple[Layout, AnalogArrays]:
+    hardware = load_hardware("rram-256", LOSSLESS | overrides)
+    plan = planned(file, scheme, hardware)
     places = layout(plan, NETWORK.layers, hardware)
     cells = write_chip(plan, places.contents, hardware, IDEAL, 0).cells
     return places, AnalogArrays(places, cells, Reading(hardware, IDEAL))
@@ -70,10 +71,15 @@ def slow_sums(layer: IntegerLayer, vectors: Integers, fitted: FittedBasis) -> np
     return (flat @ matrix + layer.bias).reshape(*vectors.shape[:2], -1)
 
 
+@pytest.mark.parametrize("overrides", [
+    {}, {"crossbar.polarity": "offset"}, {"crossbar.polarity": "paired"}, {"crossbar.bits_per_cell": 3},
+])  # fmt: skip
 @pytest.mark.parametrize("scheme", ["basis_broadcast", "basisn_inferred"])
-def test_ideal_cells_give_what_the_file_stands_for(scheme: str, file: str, fitted: FittedBasis) -> None:
+def test_ideal_cells_give_what_the_file_stands_for(
+    scheme: str, overrides: dict[str, Any], file: str, fitted: FittedBasis
+) -> None:
     """Before the converter or behind it: with exact cells and enough codes sums are those of the coefficients."""
-    places, arrays = placed(file, scheme)
+    places, arrays = placed(file, scheme, **overrides)
     rng = np.random.default_rng(0)
     for layer in NETWORK.layers:
         given = rng.integers(layer.input.low, layer.input.high + 1, (1, 7, layer.groups, layer.rows))
@@ -146,3 +152,17 @@ def test_a_basis_of_another_network_is_refused(fitted: FittedBasis, tmp_path: Pa
     save_fitted(FittedBasis(**{**vars(fitted), "layers": layers}), path)
     with pytest.raises(ImcsimError, match=r"the file has no layer like 'layer1.conv1'; fit a basis to this network"):
         planned(str(path), "basis_broadcast", load_hardware("rram-256"))
+
+
+@pytest.mark.parametrize("scheme", ["basis_broadcast", "basisn_inferred"])
+def test_conversions_are_those_that_are_timed(scheme: str, file: str) -> None:
+    """Output lines run across the crossbars of a copy, in the costs as in the values."""
+    hardware = load_hardware("rram-256")
+    plan = planned(file, scheme, hardware)
+    trial = package.Trial(MODEL, DATA, images=2, device="ideal")
+    report = package.run(MODEL, hardware, scheme, options={"basis": file}, trial=trial)
+    places = layout(plan, NETWORK.layers, hardware)
+    arrays = AnalogArrays(places, write_chip(plan, places.contents, hardware, IDEAL, 0).cells, Reading(hardware, IDEAL))
+    NETWORK.run(load_dataset(DATA).first(2).scaled(), arrays)
+    done = sum(counts.conversions for counts in arrays.counts.values()) / 2
+    assert report.summary["adc_conversions"] == pytest.approx(done)

@@ -127,3 +127,10 @@ def test_a_loaded_chip_is_compared_as_it_is() -> None:
     assert set(frame["write"]) == {"radar2b_row"}
     with pytest.raises(ImcsimError, match="while it is loaded"):
         compare("resnet20_cifar", chip, writes=["ember2b_word"])
+
+
+def test_an_error_in_a_worker_is_the_error_of_the_comparison() -> None:
+    """It has to pass from one process to another."""
+    settings = {"writes": ["ideal_single"], "batches": [1], "schemes": ["basis_broadcast"], "basis": "none.safetensors"}
+    with pytest.raises(ImcsimError, match=r"none\.safetensors: there is no such file"):
+        compare("resnet20_cifar", "rram-256", processes=2, **settings)  # type: ignore[arg-type]

@@ -122,7 +122,7 @@ def column_results(hardware: Hardware, number: int, digits: list[int], n: int = 
     arrays = arrays_of([layer], hardware, IDEAL)
     code, cells = arrays.layout.contents["layer"].code, arrays.cells["layer", 0]
     part = replace(arrays.layout.placements["layer"].parts[0], number=number)
-    read = Reading(hardware, IDEAL, seed).readable(cells, code, part, "layer")
+    read = Reading(hardware, IDEAL, seed).readable([cells], code, part, "layer")
     inputs = np.tile(np.asarray(digits, np.int64), (n, 1))
     levels = code.encode(arrays.layout.contents["layer"].blocks[0].weights)
     return read.products(inputs, 8, np.arange(n)).results, np.asarray(digits) @ levels

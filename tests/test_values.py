@@ -101,3 +101,15 @@ def test_an_age_that_is_none_is_refused(age: str, imcsim: Command, tmp_path: Pat
     assert (outcome.code, outcome.err.count("\n")) == (2, 1)
     assert "expected a time; write --age 20" in outcome.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_options_of_values_without_images_are_refused(imcsim: Command, tmp_path: Path) -> None:
+    outcome = imcsim("run", MODEL, "--hardware", "rram-256", "--age", "1d", "--out", str(tmp_path / "o"))
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert "--age 1d: concerns values, and there are no images; add --data PATH" in outcome.err
+
+
+def test_times_and_energies_are_those_of_the_first_chip() -> None:
+    one, three = (ran(Trial(MODEL, DATA, images=4, chips=n)) for n in (1, 3))
+    assert one.summary["energy_pj"] == three.summary["energy_pj"]
+    assert len(three.summary["values"]["chips"]) == 3

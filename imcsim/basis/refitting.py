@@ -14,7 +14,7 @@ from imcsim.basis.coefficients import STEPS, Coded, levels_of, recode
 from imcsim.basis.targets import Floats, Target
 from imcsim.devices import Cells
 from imcsim.functional.coding import WeightCode
-from imcsim.functional.placement import BASIS, Content, Layout, Part, Placement, in_planes
+from imcsim.functional.placement import BASIS, Content, Layout, Part, Placement, parts_of_segment
 from imcsim.functional.reading import Reading
 from imcsim.kernels import pursuit
 from imcsim.plan import Basis, BasisMvm, Plan
@@ -103,7 +103,7 @@ def _placed(layer: IntegerLayer, before: Placement, basis: Basis, content: Conte
         rows, channels = segment[0].rows, segment[0].channels
         values = codes[: len(channels)].T.astype(np.int64)
         row_sums[channels] += elements[: len(rows)].sum(axis=0) @ values
-        parts += [_part(part, values[content.blocks[part.number].channels], basis) for part in segment]
+        parts += parts_of_segment(rows, channels, values, basis, content)
     for channels, own in zip(target.channels, new.scales, strict=True):
         scale[channels] = own[: len(channels)] * target.unit
     return Placement(tuple(parts), row_sums * scale, scale)
@@ -124,8 +124,8 @@ def coded(target: Target, placement: Placement, content: Content) -> Coded:
 
 
 def _segments(placement: Placement, content: Content) -> list[tuple[Part, ...]]:
-    """The parts of a placement by segment: one for each crossbar of the basis."""
-    n_blocks = len(content.blocks)
+    """The parts of a placement by segment: one for each crossbar of the basis, or one across all of them."""
+    n_blocks = len(content.blocks) // placement.parts[0].across
     return [placement.parts[first : first + n_blocks] for first in range(0, len(placement.parts), n_blocks)]
 
 
@@ -133,9 +133,3 @@ def _integers(part: Part) -> Integers:
     """(vectors of the crossbar, channels) coefficients, put together where they are in bit planes."""
     assert not isinstance(part.coefficients, str)
     return part.coefficients if isinstance(part.masks, str) else part.masks.astype(np.int64) @ part.coefficients
-
-
-def _part(part: Part, values: Integers, basis: Basis) -> Part:
-    """The same use of a crossbar with other coefficients."""
-    plain = replace(part, coefficients=values, masks="apart")
-    return in_planes(plain, values, basis.coeff_bits) if basis.sum == "analog" else plain

@@ -106,6 +106,14 @@ def ages(text: str) -> tuple[float, ...] | Literal["earliest"]:
     return "earliest" if text == "earliest" else tuple(seconds(word) for word in words(text))
 
 
+def need_data(**given: object) -> None:
+    """Refuse options about values where no images are given: they would mean nothing."""
+    for name, value in given.items():
+        if value not in ("chip", "earliest", "none", None, 0, False, 1):
+            hint = "add --data PATH, or leave it out"
+            raise ImcsimError(f"--{name.replace('_', '-')} {value}", "concerns values, and there are no images", hint)
+
+
 def trial(
     model: str, data: str, images: int, mean: str, std: str, device: str, device_option: list[str] | None, age: str,
     compensation: str, chips: int, calibration: str, bias_images: int, refit: bool, out: Path,

@@ -46,7 +46,12 @@ def compare(
 
     opt.check_place(out)
     trial = None
-    if data:
+    if not data:
+        opt.need_data(
+            device=device, age=age, compensation=compensation, seeds=chips,
+            bias_images=bias_images, refit=refit,
+        )
+    else:
         trial = opt.trial(
             workload, data, images, mean, std, device, device_option, age, compensation, chips, "none", bias_images,
             refit, out,

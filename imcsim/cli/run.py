@@ -45,7 +45,12 @@ def run(
 
     opt.check_place(out)
     trial = None
-    if data:
+    if not data:
+        opt.need_data(
+            device=device, age=age, compensation=compensation, seeds=chips, calibration=calibration,
+            bias_images=bias_images, refit=refit,
+        )
+    else:
         trial = opt.trial(
             workload, data, images, mean, std, device, device_option, age, compensation, chips, calibration,
             bias_images, refit, out,

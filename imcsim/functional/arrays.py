@@ -19,6 +19,7 @@ from imcsim.functional.placement import Layout, Part
 from imcsim.functional.reading import Readable, Reading
 from imcsim.quantised import IntegerLayer, Integers, QuantisedNetwork
 
+OTHER_READS = 1 << 20  # numbers of images whose noise no run meets
 OWN_NOISE = 40  # vectors of different parts are numbered so many bits apart, so that none share their noise
 
 
@@ -68,7 +69,9 @@ class AnalogArrays:
         readable = self._of(layer.name, number, part)
         found = readable.products(inputs, bits, numbers + (number << OWN_NOISE))
         self._count(layer.name, readable, inputs, bits, found)
-        decoded = self.layout.contents[part.content].code.decode(found.results, inputs, readable.unit)
+        decoded = self.layout.contents[part.content].code.decode(
+            found.results, inputs, readable.unit, part.together
+        )
         return decoded if isinstance(part.coefficients, str) else decoded @ part.coefficients
 
     def _count(self, layer: str, readable: Readable, inputs: Integers, bits: int, found: Products) -> None:
@@ -86,7 +89,8 @@ class AnalogArrays:
         """Crossbars that several layers use are read in the range of each, and with the same errors."""
         key = (layer, part.content, part.number if isinstance(part.masks, str) else number)
         if key not in self._readable:
-            code, cells = self.layout.contents[part.content].code, self.cells[part.content, part.number]
+            code = self.layout.contents[part.content].code
+            cells = [self.cells[part.content, crossbar] for crossbar in part.numbers]
             reading = self.reading.when_fresh() if part.content in self.layout.rewritten else self.reading
             self._readable[key] = reading.readable(cells, code, part, layer)
         return self._readable[key]
@@ -104,7 +108,7 @@ def bias_corrections(
         return exact
 
     for part in batches(len(images), at_once):
-        arrays.first_image = part.start
+        arrays.first_image = OTHER_READS + part.start
         network.run(images[part], compare)
     arrays.take_counts()
     return {name: np.rint(total / len(images)).astype(np.int64) for name, total in missing.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -89,8 +90,20 @@ def geometry(layout: Layout, hardware: Hardware) -> dict[str, Any]:
     return {
         "rows": bar.rows, "columns": bar.columns, "bits_per_cell": bar.bits_per_cell, "polarity": bar.polarity,
         "wordlines_active": bar.wordlines_active, "dac_bits": bar.dac_bits, "adc_bits": hardware.tile.adc.bits,
-        "combined": combined,
+        "combined": combined, "contents": _fingerprint(layout),
     }  # fmt: skip
+
+
+def _fingerprint(layout: Layout) -> str:
+    """A hash of what lies in the crossbars and of what is connected for a conversion."""
+    whole = hashlib.sha256()
+    for content in layout.contents.values():
+        for block in content.blocks:
+            whole.update(np.ascontiguousarray(block.weights, np.int64).tobytes())
+    for placement in layout.placements.values():
+        for part in placement.parts:
+            whole.update(part.masks.encode() if isinstance(part.masks, str) else np.packbits(part.masks).tobytes())
+    return whole.hexdigest()[:16]
 
 
 def load_calibration(path: str, layout: Layout, hardware: Hardware) -> Calibration:
@@ -105,6 +118,8 @@ def load_calibration(path: str, layout: Layout, hardware: Hardware) -> Calibrati
     different = [key for key, value in wanted.items() if found.geometry.get(key) != value]
     if different:
         problem = f"was made for {different[0]} {found.geometry.get(different[0])}, here it is {wanted[different[0]]}"
+        if different[0] == "contents":
+            problem = "was made for other weights, or another basis"
         raise ImcsimError(path, problem, HINT)
     if set(found.layers) != set(layout.placements):
         raise ImcsimError(path, "was made for a network with other layers", HINT)
@@ -128,7 +143,7 @@ class _Sums:
 
     def _count(self, layer: IntegerLayer, part: Part, inputs: Integers) -> None:
         content, bar = self.layout.contents[part.content], self.hardware.crossbar
-        cells = content.code.encode(content.blocks[part.number].weights)
+        cells = np.concatenate([content.code.encode(content.blocks[n].weights) for n in part.numbers], axis=1)
         levels = part.connected(content.code.by_column(cells).astype(np.float32), content.code)
         bits = int(layer.input.high - layer.input.low).bit_length()
         for shift in range(0, bits, bar.dac_bits):

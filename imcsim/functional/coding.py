@@ -91,18 +91,21 @@ class WeightCode:
         digits = parts[:, :, None, :] // self._bases[:, None] % self.levels  # rows, channels, slices, polarities
         return np.asarray(digits.reshape(len(weights), -1))
 
-    def decode(self, columns: Integers, inputs: Integers, unit: float | Array = 1.0) -> Integers:
+    def decode(
+        self, columns: Integers, inputs: Integers, unit: float | Array = 1.0, together: int | Integers = 1
+    ) -> Integers:
         """(vectors, channels) sums of products from column results (vectors, channels * c_w).
 
         ``inputs``: (vectors, rows), what was driven, for the offset. ``unit``: levels that 1 in a result stands for, of
-        all columns or of each; the sums are rounded to whole ones.
+        all columns or of each; the sums are rounded to whole ones. ``together``: weights whose columns were added up
+        for each sum, each of which has the offset.
         """
         whole = np.ndim(unit) == 0 and unit == 1
         parts = (columns if whole else columns * unit).reshape(len(columns), -1, self.slices, self.polarities)
         signs = np.array([1, -1][: self.polarities], np.int64)
         sums = np.einsum("vcsp,s,p->vc", parts, self._bases, signs)
         rounded: Integers = sums if sums.dtype.kind == "i" else np.rint(sums).astype(np.int64)
-        return np.asarray(rounded - self.offset * inputs.sum(axis=1, keepdims=True))
+        return np.asarray(rounded - self.offset * together * inputs.sum(axis=1, keepdims=True))
 
 
 @dataclass(frozen=True)

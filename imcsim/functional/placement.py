@@ -32,9 +32,10 @@ class Content:
 class Part:
     """One use of one crossbar: its first rows are driven by the inputs ``rows`` of a layer.
 
-    ``content``, ``number``: which crossbar. ``masks``: (vectors, masks) of the vectors on it, those whose currents are
-    summed for one conversion each; 'apart' where every one is converted by itself. ``channels``: the outputs that its
-    results add to, each result once ('as they are'), or weighed by ``coefficients`` (results, channels).
+    ``content``, ``number``: which crossbar, the first of ``across`` that lie side by side. ``masks``: (vectors, masks)
+    of the vectors on it, those whose currents are summed for one conversion each; 'apart' where every one is converted
+    by itself. ``channels``: the outputs that its results add to, each result once ('as they are'), or weighed by
+    ``coefficients`` (results, channels).
     """
 
     content: str
@@ -43,6 +44,17 @@ class Part:
     channels: Integers
     coefficients: Integers | Literal["as they are"] = "as they are"
     masks: NDArray[np.bool_] | Literal["apart"] = "apart"
+    across: int = 1
+
+    @property
+    def numbers(self) -> range:
+        """Of its crossbars."""
+        return range(self.number, self.number + self.across)
+
+    @property
+    def together(self) -> int | Integers:
+        """Vectors that are connected for each result."""
+        return 1 if isinstance(self.masks, str) else self.masks.sum(axis=0)
 
     def connected(self, columns: NDArray[Any], code: WeightCode) -> NDArray[Any]:
         """(rows, masks * c_w) from (rows, vectors * c_w): the columns of the vectors of each mask added up."""
@@ -156,11 +168,22 @@ def combined(layer: IntegerLayer, basis: Basis, content: Content) -> Placement:
     coefficients, scale = _coefficients(layer, basis, elements)
     for segment, values in zip(basis_segments(layer, basis.length), coefficients, strict=True):
         row_sums[segment.channels] += elements[: len(segment.rows)].sum(axis=0) @ values
-        for number, block in enumerate(content.blocks):
-            of_block = values[block.channels]
-            part = Part(BASIS, number, segment.rows, segment.channels, of_block)
-            parts.append(in_planes(part, of_block, basis.coeff_bits) if basis.sum == "analog" else part)
+        parts += parts_of_segment(segment.rows, segment.channels, values, basis, content)
     return Placement(tuple(parts), row_sums * scale, scale)
+
+
+def parts_of_segment(
+    rows: Integers, channels: Integers, values: Integers, basis: Basis, content: Content
+) -> list[Part]:
+    """A segment with coefficients (vectors, channels): crossbar by crossbar, or as lines across all of them.
+
+    Where currents are summed, an output line runs across the crossbars of a copy of the basis.
+    """
+    if basis.sum == "analog":
+        whole = Part(BASIS, 0, rows, channels, values, across=len(content.blocks))
+        return [in_planes(whole, values, basis.coeff_bits)]
+    blocks = enumerate(content.blocks)
+    return [Part(BASIS, number, rows, channels, values[block.channels]) for number, block in blocks]
 
 
 def basis_segments(layer: IntegerLayer, length: int) -> Iterator[Block]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -68,21 +69,24 @@ class Reading:
         """The same, of cells that have just been written."""
         return replace(self, age_s=self.device.earliest_s)
 
-    def readable(self, cells: Cells, code: WeightCode, part: Part, layer: str) -> Readable:
-        """The crossbar of a part with ``cells`` of ``code``, converted as the layer's range asks."""
+    def readable(self, cells: Sequence[Cells], code: WeightCode, part: Part, layer: str) -> Readable:
+        """The crossbars of a part with ``cells`` of ``code``, converted as the layer's range asks."""
         bar, errors = self.hardware.crossbar, self.hardware.tile.adc.errors
-        each = self.device_levels(cells, code)
+        each = _side_by_side(self.device_levels(some, code) for some in cells)
         levels, charges = (part.connected(code.by_column(each, sign), code) for sign in (-1, 1))
         codes = self._codes(code, len(levels), part.most_connected, layer)
-        sigma = self.device.read_sigma_usiemens(cells, self.age_s) / (self._level_usiemens(code) * codes.step)
+        noise_usiemens = _side_by_side(self.device.read_sigma_usiemens(some, self.age_s) for some in cells)
+        sigma = noise_usiemens / (self._level_usiemens(code) * codes.step)
         squares = code.by_column(np.square(sigma.astype(np.float64)), sign=1) * codes.unit**2
         variances = part.connected(squares, code)
         noisy = bool(variances.any())
         whole = fixed_point(levels / codes.step, codes.fraction_bits)
         crossbar = Crossbar(whole, bar.wordlines_active, bar.dac_bits, variances if noisy else None)
-        rng = streams.rng(self.seed, "read", layer, part.content, part.number)
-        noise = ReadNoise(int(rng.integers(1 << 63)), adc_sigma=errors.noise_lsb * codes.unit)
-        offsets = np.rint(errors.offset_lsb * codes.unit * rng.standard_normal(levels.shape[1])).astype(np.int64)
+        reads = streams.rng(self.seed, "read", layer, part.content, part.number)
+        noise = ReadNoise(int(reads.integers(1 << 63)), adc_sigma=errors.noise_lsb * codes.unit)
+        converters = streams.rng(self.seed, "adc", part.content, part.number)
+        offset_lsb = errors.offset_lsb * converters.standard_normal(levels.shape[1])
+        offsets = np.rint(offset_lsb * codes.unit).astype(np.int64)
         return Readable(
             crossbar,
             codes.converter,
@@ -107,13 +111,17 @@ class Reading:
             g_usiemens = wires.effective_usiemens(np.asarray(g_usiemens, float))
         return np.asarray((g_usiemens - self.device.g_min_usiemens) / self._level_usiemens(code))
 
-    def _factors(self, cells: Cells, code: WeightCode, part: Part) -> float | NDArray[np.float64]:
+    def _factors(self, cells: Sequence[Cells], code: WeightCode, part: Part) -> float | NDArray[np.float64]:
         """What outputs are multiplied with against drift."""
         if self.compensation == "none":
             return 1.0
+        conductances = (
+            [self.device.conductance_usiemens(some, self.age_s) for some in cells],
+            [some.programmed_usiemens for some in cells],
+        )
         now, fresh = (
-            part.connected(code.by_column(self._levels(g_usiemens, code, behind_wires=False)), code)
-            for g_usiemens in (self.device.conductance_usiemens(cells, self.age_s), cells.programmed_usiemens)
+            part.connected(code.by_column(self._levels(_side_by_side(g), code, behind_wires=False)), code)
+            for g in conductances
         )
         return global_factor(fresh, now) if self.compensation == "global" else column_factors(fresh, now)
 
@@ -130,6 +138,10 @@ class Reading:
         wanted = self.calibration.range_of(layer, -largest if code.is_signed else 0, largest)
         step = max(1.0, (wanted.high - wanted.low) / ((1 << adc.bits) - 1))
         return _Codes(1 << adc.bits, round(wanted.low / step), step, largest, code.levels - 1)
+
+
+def _side_by_side(crossbars: Iterable[Floats]) -> Floats:
+    return np.concatenate(list(crossbars), axis=1)
 
 
 @dataclass(frozen=True)

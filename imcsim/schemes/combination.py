@@ -68,6 +68,12 @@ class Combination:
                 f"{basis.nonzeros} coefficients of {basis.vectors} basis vectors",
                 "use at most as many as there are vectors",
             )
+        if not self.vectors_per_crossbar:
+            raise ImcsimError(
+                f"{where} basis_bits",
+                f"a vector takes {self.columns_per_vector} columns, a crossbar has {self.hardware.crossbar.columns}",
+                "use fewer bits",
+            )
         if self.crossbars_per_copy > crossbars:
             raise ImcsimError(
                 f"{where} vectors",
@@ -81,8 +87,12 @@ class Combination:
 
     @property
     def crossbars_per_copy(self) -> int:
-        """m_B = ceil(M c_b / C)."""
-        return -(-self.basis.vectors * self.columns_per_vector // self.hardware.crossbar.columns)
+        """m_B = ceil(M / floor(C / c_b)): no vector lies on two crossbars."""
+        return -(-self.basis.vectors // max(1, self.vectors_per_crossbar))
+
+    @property
+    def vectors_per_crossbar(self) -> int:
+        return self.hardware.crossbar.columns // self.columns_per_vector
 
     def cut(self, block: Block) -> Segments:
         """How a layer is cut; small groups share a segment, as many as its length takes."""
@@ -155,8 +165,8 @@ class Combination:
 
     def setup(self) -> tuple[Program, ...]:
         """Write the basis into every copy, once."""
-        columns, width = self.basis.vectors * self.columns_per_vector, self.hardware.crossbar.columns
-        widths = [min(width, columns - width * i) for i in range(self.crossbars_per_copy)]
+        each, vectors = self.vectors_per_crossbar, self.basis.vectors
+        widths = [min(each, vectors - first) * self.columns_per_vector for first in range(0, vectors, each)]
         rows = (self.basis.length,) * len(widths)
         grid = TileGrid(rows, tuple(widths), tuple(self.basis.length * w for w in widths), 1, len(widths))
         return (Program("write basis", "basis", grid, self.region, self.basis.basis_bits),)
