@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -106,12 +107,18 @@ def ages(text: str) -> tuple[float, ...] | Literal["earliest"]:
     return "earliest" if text == "earliest" else tuple(seconds(word) for word in words(text))
 
 
-def need_data(**given: object) -> None:
-    """Refuse options about values where no images are given: they would mean nothing."""
+USUAL = {  # options about values, as they are where nothing is said
+    "device": "chip", "device-option": None, "images": 100, "mean": "0", "std": "1", "age": "earliest",
+    "compensation": "none", "seeds": 1, "calibration": "none", "bias-images": 0, "refit": False,
+}  # fmt: skip
+
+
+def need_data(given: Mapping[str, object]) -> None:
+    """Refuse options about values where no images are given, for they would mean nothing."""
     for name, value in given.items():
-        if value not in ("chip", "earliest", "none", None, 0, False, 1):
+        if value != USUAL[name]:
             hint = "add --data PATH, or leave it out"
-            raise ImcsimError(f"--{name.replace('_', '-')} {value}", "concerns values, and there are no images", hint)
+            raise ImcsimError(f"--{name} {value}", "concerns values, and there are no images", hint)
 
 
 def trial(

@@ -47,10 +47,12 @@ def compare(
     opt.check_place(out)
     trial = None
     if not data:
-        opt.need_data(
-            device=device, age=age, compensation=compensation, seeds=chips,
-            bias_images=bias_images, refit=refit,
-        )
+        given = {
+            "device": device, "device-option": device_option, "images": images, "mean": mean, "std": std, "age": age,
+            "compensation": compensation, "seeds": chips, "bias-images": bias_images,
+            "refit": refit,
+        }  # fmt: skip
+        opt.need_data(given)
     else:
         trial = opt.trial(
             workload, data, images, mean, std, device, device_option, age, compensation, chips, "none", bias_images,

@@ -46,10 +46,12 @@ def run(
     opt.check_place(out)
     trial = None
     if not data:
-        opt.need_data(
-            device=device, age=age, compensation=compensation, seeds=chips, calibration=calibration,
-            bias_images=bias_images, refit=refit,
-        )
+        given = {
+            "device": device, "device-option": device_option, "images": images, "mean": mean, "std": std, "age": age,
+            "compensation": compensation, "seeds": chips, "calibration": calibration, "bias-images": bias_images,
+            "refit": refit,
+        }  # fmt: skip
+        opt.need_data(given)
     else:
         trial = opt.trial(
             workload, data, images, mean, std, device, device_option, age, compensation, chips, calibration,

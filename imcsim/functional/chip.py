@@ -22,6 +22,7 @@ from imcsim.hardware import Hardware
 from imcsim.plan import Plan, Program
 from imcsim.progress import Progress, silent
 from imcsim.pulses import Stepped
+from imcsim.write import Verify
 from imcsim.write_work import WriteWork
 
 Ints = NDArray[np.int64]
@@ -69,7 +70,8 @@ def write_chip(
 
 def _depends(batch: Sequence[Program], hardware: Hardware) -> bool:
     """Whether a write depends on what was there before."""
-    stepped = isinstance(getattr(hardware.cell.write, "pulses", None), Stepped)
+    write = hardware.cell.write
+    stepped = isinstance(write, Verify) and isinstance(write.pulses, Stepped)
     return stepped or any(operation.unchanged_frac for operation in batch)
 
 
