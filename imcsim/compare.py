@@ -23,9 +23,10 @@ from imcsim.errors import ImcsimError, did_you_mean
 from imcsim.files import run_directory
 from imcsim.hardware import Hardware
 from imcsim.importers import load_network
+from imcsim.plan import BasisMvm
 from imcsim.progress import Progress, silent
 from imcsim.report import Report
-from imcsim.run import Request, execute, prepare
+from imcsim.run import Request, execute, plan_for, prepare
 from imcsim.schemes import load_scheme
 from imcsim.schemes.base import blocks, crossbars_of
 from imcsim.workload import Workload
@@ -49,7 +50,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # name in a comparison -> s
 }
 COSTED = tuple(name for name in VARIANTS if name != "basis_exact")  # the default without images
 VALUED = ("static", "reprogram", "reprogram_packed", "basis_exact", "digital")  # the default with them
-BASES = ("basisn_inferred", "basis_broadcast")  # that take a basis from a file
+BASES = ("basisn_inferred", "basis_broadcast", "hybrid")  # that take a basis from a file
 WRITES = ("ideal_single", "ember2b_word", "radar2b_serial")
 BATCHES = (1, 16, 64, 256)
 
@@ -160,7 +161,7 @@ def compare(
         raise ImcsimError("refit", "no scheme of the comparison has a basis", "give one with --basis, or basis_exact")
     chips = _chips(hardware, writes, overrides, ideal)
     cases = [
-        (write, name, Request(loaded, chip, scheme, batch, options, engine, seed, trial=_of_case(trial, options)))
+        (write, name, Request(loaded, chip, scheme, batch, options, engine, seed, trial=trial))
         for (write, chip), batch in product(chips.items(), _checked_batches(batches))
         for name in names
         for scheme, options in [_variant(name, basis)]
@@ -183,11 +184,6 @@ def _variant(name: str, basis: str) -> tuple[str, dict[str, Any]]:
     """Scheme and options of a name, with the basis where it takes one."""
     scheme, options = VARIANTS.get(name, (name, {}))
     return scheme, {**options, "basis": basis} if name in BASES and basis != "synthetic" else options
-
-
-def _of_case(trial: Trial | None, options: Mapping[str, Any]) -> Trial | None:
-    """The trial of one row: nothing is refitted where a scheme combines no basis."""
-    return replace(trial, refit=trial.refit and "basis" in options) if trial else None
 
 
 def _checked(schemes: Sequence[str]) -> list[str]:
@@ -253,7 +249,7 @@ def _row(case: Case, keep_runs: str | Path | None) -> Row:
     needed = crossbars_of(blocks(request.workload, request.hardware))
     missing = needed - request.hardware.n_crossbars
     try:
-        report = execute(request)
+        report = execute(_with_what_it_has(request))
     except ImcsimError as error:
         if name != "static" or missing <= 0:
             raise
@@ -261,6 +257,15 @@ def _row(case: Case, keep_runs: str | Path | None) -> Row:
     if keep_runs is not None:
         report.write(keep_runs)
     return _row_of(write, name, report)
+
+
+def _with_what_it_has(request: Request) -> Request:
+    """A request whose plan combines no basis refits none."""
+    trial = request.trial
+    if trial is None or not trial.refit:
+        return request
+    combines = any(isinstance(operation, BasisMvm) for operation in plan_for(request).operations())
+    return replace(request, trial=replace(trial, refit=combines))
 
 
 ANSWERS = ("accuracy_frac", "accuracy_interval_95_frac", "agreement_frac")

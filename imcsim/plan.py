@@ -148,6 +148,7 @@ class Segments:
     ``rows``: inputs of the longest segment. ``terms``: segments that add up to one output. ``nonzeros``: coefficients
     of one (segment, kernel), ``masks``: bit planes of them that are converted where sums are analog; both on average.
     ``slots``: time slots chi of each segment under exclusive routing; empty where columns are broadcast.
+    ``corrections``: weights of one (segment, kernel) that a residual corrects, on average, of ``correction_bits`` each.
     """
 
     count: int
@@ -158,6 +159,8 @@ class Segments:
     masks: float
     slots: tuple[int, ...] = ()
     selected: float = 0.0  # basis columns that the masks of one segment switch on, added up
+    corrections: float = 0.0
+    correction_bits: int = 0
 
 
 @dataclass(frozen=True)

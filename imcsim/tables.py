@@ -86,7 +86,19 @@ def _answers_at_first(values: Mapping[str, Any]) -> list[tuple[str, str, str, st
     return [
         (f"accuracy, {values['images']:,} images", accuracy, "accuracy without errors", exact),
         ("device, age", cells, "answers as without errors", agreement),
+        *_refits(values["refits"]),
     ]
+
+
+def _refits(refits: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, str]]:
+    """A row of the headline: errors of weights behind a measured basis, mean over the chips."""
+    if not refits:
+        return []
+    before, after = (
+        f"{100 * sum(refit[f'weight_error_{when}_frac'] for refit in refits) / len(refits):.1f} %"
+        for when in ("before", "after")
+    )
+    return [("error of weights, as written", before, "error of weights, refitted", after)]
 
 
 def _ages(values: Mapping[str, Any]) -> Table:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from imcsim.basis.refitting import Refitted
 from imcsim.functional.accuracy import Accuracy, LayerCounts, wilson
 from imcsim.functional.chip import WrittenChip
 from imcsim.timing import Activity
@@ -46,6 +47,11 @@ def layer_entry(name: str, counts: LayerCounts) -> dict[str, Any]:
         "driven_frac": activity.driven_frac,
         "charge_frac": activity.charge_frac,
     }
+
+
+def refit_entry(seed: int, found: Refitted) -> dict[str, Any]:
+    """Errors of weights, relative, behind the basis that was measured on a chip."""
+    return {"seed": seed, "weight_error_before_frac": found.before_frac, "weight_error_after_frac": found.after_frac}
 
 
 def _snr(counts: LayerCounts) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from operator import add
 from pathlib import Path
 from typing import Any, Literal
 
-from imcsim.basis.refitting import refitted
+import numpy as np
+
+from imcsim.basis.refitting import Refitted, refitted
 from imcsim.config import canonical_hash
 from imcsim.datasets import Dataset, load_dataset
 from imcsim.devices import DeviceSpec, load_device
@@ -28,7 +30,7 @@ from imcsim.plan import BasisMvm, Mvm, Plan
 from imcsim.progress import Progress, silent
 from imcsim.quantised import Integers, QuantisedNetwork, load_quantised
 from imcsim.timing import Activity
-from imcsim.value_entries import activity_of, age_entry, chip_entry, layer_entry, writes_entry
+from imcsim.value_entries import activity_of, age_entry, chip_entry, layer_entry, refit_entry, writes_entry
 from imcsim.write_work import Works
 
 AT_ONCE = 50  # images of one batch at most; it changes no answer
@@ -107,6 +109,7 @@ def measure(trial: Trial, plan: Plan, hardware: Hardware, seed: int, progress: P
         "ages": [age_entry(age_s, values) for age_s, values in by_age.items()],
         "chips": [chip_entry(number, age_s, value) for (number, age_s), value in found.items()],
         "layers": [layer_entry(name, counts) for name, counts in layers.items()],
+        "refits": [refit_entry(number, refit) for number, refit in bench.refits.items()],
         "writes": writes_entry(chip),
     }
     reading = bench.reading(seed, bench.ages_s[0])
@@ -148,6 +151,7 @@ class _Bench:
         self._check_levels()
         self._check_basis()
         self.at_once = self._images_at_once()
+        self.refits: dict[int, Refitted] = {}
         self.calibration: Calibration = FULL
         if trial.calibration != "none":
             self.calibration = load_calibration(trial.calibration, self.layout, hardware)
@@ -190,7 +194,9 @@ class _Bench:
 
     def run(self, chips: Mapping[int, WrittenChip], journal: Journal, progress: Progress) -> dict[Any, Accuracy]:
         """By (seed, age): the answers to all images, from the journal where it has them."""
-        layouts = {seed: self._layout(seed, chip, progress) for seed, chip in chips.items()}
+        self.refits = {seed: self._refit(seed, chip, progress) for seed, chip in chips.items() if self.trial.refit}
+        layouts = {seed: self.refits[seed].layout if self.trial.refit else self.layout for seed in chips}
+        held = {seed: fingerprint(places) for seed, places in layouts.items()}
         corrections = {seed: self._corrections(seed, chip, layouts[seed], progress) for seed, chip in chips.items()}
         arrays = {
             (seed, age_s): AnalogArrays(layouts[seed], chip.cells, self.reading(seed, age_s), corrections[seed])
@@ -203,7 +209,7 @@ class _Bench:
             images, labels, exact = self.pixels[part], self.data.labels[part], None
             for place, (key, multiply) in enumerate(arrays.items()):
                 progress(number * len(arrays) + place, len(parts) * len(arrays), "images")
-                name = f"{key[0]}/{key[1]}/{part.start}/{_hash(images.tobytes(), labels.tobytes())}"
+                name = f"{key[0]}/{key[1]}/{part.start}/{_hash(images.tobytes(), labels.tobytes(), held[key[0]])}"
                 if name not in journal.entries:
                     exact = exact_answers(self.network, images, labels) if exact is None else exact
                     multiply.first_image = part.start
@@ -212,10 +218,8 @@ class _Bench:
                 found[key].append(_accuracy(journal.entries[name]))
         return {key: reduce(add, values) for key, values in found.items()}
 
-    def _layout(self, seed: int, chip: WrittenChip, progress: Progress) -> Layout:
+    def _refit(self, seed: int, chip: WrittenChip, progress: Progress) -> Refitted:
         """With the coefficients that a chip has."""
-        if not self.trial.refit:
-            return self.layout
         progress(0, 1, f"coefficients of chip {seed}")
         reading = self.reading(seed, self.device.earliest_s)
         return refitted(self.layout, self.plan, self.network.layers, chip.cells, reading)
@@ -263,6 +267,20 @@ class _Bench:
 def _accuracy(entry: Mapping[str, Any]) -> Accuracy:
     layers = {name: LayerCounts(**counts) for name, counts in entry["layers"].items()}
     return Accuracy(**{**entry, "layers": layers})
+
+
+def fingerprint(places: Layout) -> bytes:
+    """Of what crossbars hold and what becomes of their results."""
+    whole = hashlib.sha256()
+    for content in places.contents.values():
+        for block in content.blocks:
+            whole.update(np.ascontiguousarray(block.weights, np.int64).tobytes())
+    for placement in places.placements.values():
+        arrays: list[Any] = [placement.row_sums, placement.scale, placement.bias, placement.residual]
+        arrays += [each for part in placement.parts for each in (part.masks, part.coefficients)]
+        for each in arrays:
+            whole.update(np.asarray("" if each is None else each).tobytes())
+    return whole.digest()
 
 
 def _hash(*parts: bytes) -> str:

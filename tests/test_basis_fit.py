@@ -235,6 +235,20 @@ def test_a_file_gives_the_basis_back(fitted: FittedBasis, tmp_path: Path) -> Non
     check_fits(again, small_layers(2), 20)
 
 
+def test_a_file_without_biases_has_none(fitted: FittedBasis, tmp_path: Path) -> None:
+    from safetensors import safe_open
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "basis.safetensors"
+    save_fitted(fitted, path)
+    with safe_open(path, "numpy") as file:
+        head = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys() if not name.endswith(".bias")}  # noqa: SIM118
+    save_file(tensors, path, head)
+    for name, layer in load_fitted(path).layers.items():
+        np.testing.assert_array_equal(layer.bias, np.zeros(len(fitted.layers[name].scale)))
+
+
 def test_a_broken_file_is_refused(fitted: FittedBasis, tmp_path: Path) -> None:
     path = tmp_path / "basis.safetensors"
     save_fitted(fitted, path)
@@ -249,7 +263,9 @@ def test_a_broken_file_is_refused(fitted: FittedBasis, tmp_path: Path) -> None:
 
 
 def test_numbers_that_break_the_file_s_own_sizes_are_refused(fitted: FittedBasis, tmp_path: Path) -> None:
-    for wrong in (replace(fitted, coeff_bits=1), replace(fitted, nonzeros=1), replace(fitted, basis_bits=3)):
+    own = fitted.layers["c"]
+    biased = replace(fitted, layers={**fitted.layers, "c": replace(own, bias=np.ones(1, np.int32))})
+    for wrong in (replace(fitted, coeff_bits=1), replace(fitted, nonzeros=1), replace(fitted, basis_bits=3), biased):
         save_fitted(wrong, tmp_path / "basis.safetensors")
         with pytest.raises(ImcsimError, match="do not fit its own sizes"):
             load_fitted(tmp_path / "basis.safetensors")

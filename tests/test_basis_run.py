@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from imcsim.importers import load_network
 from imcsim.plan import BasisMvm, Plan
 from imcsim.quantised import IntegerLayer, Integers, load_quantised
 from imcsim.schemes import load_scheme
+from imcsim.streams import rng
 from tests.conftest import Outcome
 from tests.test_arrays import IDEAL
 
@@ -60,6 +62,12 @@ def placed(file: str, scheme: str, **overrides: Any) -> tuple[Layout, AnalogArra
     return places, AnalogArrays(places, cells, Reading(hardware, IDEAL))
 
 
+def inputs_of(layer: IntegerLayer) -> Integers:
+    """Of 2 images and 3 positions, anything that the layer takes."""
+    drawn = rng(4, "test inputs").integers(layer.input.low, layer.input.high + 1, (2, 3, layer.groups, layer.rows))
+    return np.asarray(drawn - layer.input.zero)
+
+
 def slow_sums(layer: IntegerLayer, vectors: Integers, fitted: FittedBasis) -> np.ndarray:
     """Before rounding: the inputs times what stands for the weights, rows of other groups in a segment included."""
     own, length = fitted.layers[layer.name], len(fitted.elements)
@@ -90,6 +98,17 @@ def test_ideal_cells_give_what_the_file_stands_for(
         else:
             assert np.abs(found - slow_sums(layer, vectors, fitted)).max() <= 0.5 + 1e-6, layer.name
     assert set(places.placements) == {layer.name for layer in NETWORK.layers}
+
+
+def test_a_bias_of_the_file_is_added_to_the_sums(file: str, fitted: FittedBasis, tmp_path: Path) -> None:
+    name = "layer2.conv1"
+    own, layer = fitted.layers[name], next(layer for layer in NETWORK.layers if layer.name == name)
+    bias = np.arange(-7, len(own.scale) - 7, dtype=np.int32) * 1000
+    path = tmp_path / "biased.safetensors"
+    save_fitted(replace(fitted, layers={**fitted.layers, name: replace(own, bias=bias)}), path)
+    vectors = inputs_of(layer)
+    before, after = (placed(where, "basis_broadcast")[1](layer, vectors) for where in (file, str(path)))
+    np.testing.assert_array_equal(after - before, np.broadcast_to(bias, after.shape))
 
 
 def test_counts_are_those_of_the_coefficients(file: str, fitted: FittedBasis) -> None:

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "imcsim"
 LAYERS = """
     errors units streams kernels progress
     memory
-    shipped files mistakes engine crossbar
+    shipped files mistakes engine crossbar basis.residual
     config basis.fitted datasets private_links tracks journal float_network
     layers parts pulses provenance
     workload converters devices write
@@ -27,19 +27,21 @@ LAYERS = """
     timing figures tables
     spills perfetto quantised device_figure
     functional quantising
-    basis value_entries
+    basis
+    value_entries
     jobs values
     cell_figures
     value_figures
     report
-    run comparison calibrating exporting
+    run calibrating exporting
+    comparison
     compare listing
     cli
     __main__
 """.strip().split("\n")
 ORDER = {name: level for level, line in enumerate(LAYERS) for name in line.split()}
 FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
-ONLY_HERE = {"numba": "kernels", "simpy": "engine/simpy_engine.py", "typer": "cli/"}
+ONLY_HERE = {"numba": "kernels", "simpy": "engine/simpy_engine.py", "typer": "cli/", "torch": "basis/training/"}
 HEAVY = ("numba", "pandas", "matplotlib", "onnx", "scipy", "simpy", "pyarrow", "numpy", "pydantic", "torch")
 
 

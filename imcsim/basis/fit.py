@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from imcsim.basis.coefficients import Coded, encode, levels_of, recode
 from imcsim.basis.fitted import FittedBasis, LayerCoefficients
 from imcsim.basis.initial import STARTS
 from imcsim.basis.options import FitOptions as FitOptions
-from imcsim.basis.options import residents
+from imcsim.basis.options import corrected, residents
+from imcsim.basis.residual import Residual
 from imcsim.basis.summary import summary
 from imcsim.basis.targets import Floats, Target
 from imcsim.progress import Progress, silent
@@ -37,21 +38,38 @@ def fit_file(model: str | Path, options: FitOptions, progress: Progress = silent
 def fit(
     layers: Sequence[IntegerLayer], options: FitOptions, source: Mapping[str, Any], progress: Progress = silent
 ) -> FittedBasis:
-    """A basis for the integer weights of some layers; ``source`` is added to its provenance.
+    """A basis for the integer weights of some layers, then the residual; ``source`` is added to its provenance.
 
     Raises ImcsimError where options do not fit the layers.
     """
-    resident = residents(options.resident, layers)
+    resident, to_correct = residents(options.resident, layers), corrected(options, layers)
     targets = [Target.of(layer, options.length) for layer in layers if layer.name not in resident]
     elements, coded, errors = alternate(targets, options, progress)
-    rows = summary(targets, coded, options)
-    made_on = {
-        **source, "imcsim_version": imcsim.__version__, "options": {**asdict(options), "resident": list(resident)},
-        "errors": errors, "layers": rows,
-    }  # fmt: skip
     found = {target.name: _coefficients(target, own) for target, own in zip(targets, coded, strict=True)}
     bits = options.coeff_bits, options.basis_bits
-    return FittedBasis(elements, options.nonzeros, *bits, resident, found, made_on)
+    plain = FittedBasis(elements, options.nonzeros, *bits, resident, found, {})
+    missed = {layer.name: layer.weights - plain.weights(layer) for layer in layers if layer.name in to_correct}
+    residuals = {name: Residual.of(own, options.residual) for name, own in missed.items()}
+    full = {name: replace(own, residual=residuals.get(name, own.residual)) for name, own in found.items()}
+    left = [
+        _less(target, own, missed[target.name], residuals[target.name]) if target.name in residuals else own
+        for target, own in zip(targets, coded, strict=True)
+    ]
+    made_on = {
+        **source, "imcsim_version": imcsim.__version__, "options": {**asdict(options), "resident": list(resident)},
+        "errors": errors, "layers": summary(targets, left, options, residuals),
+    }  # fmt: skip
+    return replace(plain, layers=full, made_on=made_on)
+
+
+def _less(target: Target, coded: Coded, missed: Floats, residual: Residual) -> Coded:
+    """With the errors that are left beside a residual for what the layer ``missed`` (channels, rows)."""
+    rest = missed - residual.dense(*missed.shape)
+    removed = (np.square(missed) - np.square(rest)).sum(axis=1) / target.unit**2
+    error2 = coded.error2.copy()
+    for own, channels in zip(error2, target.channels, strict=True):
+        own[: len(channels)] -= removed[channels]
+    return replace(coded, error2=np.maximum(error2, 0.0))
 
 
 def alternate(

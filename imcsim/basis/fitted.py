@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imcsim.basis.residual import Residual
 from imcsim.errors import ImcsimError
 from imcsim.files import new_file
 
@@ -31,10 +32,18 @@ class LayerCoefficients:
 
     ``values``: (segments, vectors, channels of a segment), magnitudes below 2**coeff_bits, at most ``nonzeros`` for a
     segment and channel; zero beyond the channels of a narrower segment. ``scale``: (channels of the layer,).
+    ``bias``: (channels,) added to the biases of the layer, in units of its sums; zeros where none is given.
+    ``residual``: what is added to single weights.
     """
 
     values: NDArray[np.int16]
     scale: NDArray[np.float32]
+    bias: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    residual: Residual = field(default_factory=Residual.none)
+
+    def __post_init__(self) -> None:
+        if not len(self.bias):
+            object.__setattr__(self, "bias", np.zeros(len(self.scale), np.int32))
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,7 @@ class FittedBasis:
     made_on: Mapping[str, Any]
 
     def weights(self, layer: IntegerLayer) -> Floats:
-        """(channels, rows) what the integer weights of a layer are approximated by.
+        """(channels, rows) what the integer weights of a layer are approximated by, residual included.
 
         Where groups share a segment, what a kernel makes of the rows of other groups is not among them.
         """
@@ -64,7 +73,8 @@ class FittedBasis:
         rows = np.einsum("lm,btmc->bctl", self.elements, blocks).reshape(len(blocks), blocks.shape[-1], -1)
         kernels = rows[..., : together * layer.rows].reshape(len(blocks), together, -1, together, layer.rows)
         diagonal = np.einsum("bgkgr->bgkr", kernels).reshape(-1, layer.rows)
-        return np.asarray(diagonal[: layer.channels] * own.scale[:, None].astype(float))
+        combined = diagonal[: layer.channels] * own.scale[:, None].astype(float)
+        return np.asarray(combined + own.residual.dense(layer.channels, layer.rows))
 
 
 def save_fitted(basis: FittedBasis, path: str | Path) -> None:
@@ -75,7 +85,9 @@ def save_fitted(basis: FittedBasis, path: str | Path) -> None:
     head |= {"resident": list(basis.resident), "layers": list(basis.layers), "made_on": dict(basis.made_on)}
     tensors: dict[str, NDArray[Any]] = {"elements": basis.elements}
     for name, layer in basis.layers.items():
-        tensors |= {f"{name}.values": layer.values, f"{name}.scale": layer.scale}
+        tensors |= {f"{name}.values": layer.values, f"{name}.scale": layer.scale, f"{name}.bias": layer.bias}
+        if len(layer.residual):
+            tensors |= {f"{name}.residual": layer.residual.values, f"{name}.residual_at": layer.residual.at}
     content = save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, {KEY: json.dumps(head)})
     with new_file(Path(path)) as partial:
         partial.write_bytes(content)
@@ -110,7 +122,20 @@ def _loaded(path: str, mtime_ns: int) -> FittedBasis:
 
 def _layer(tensors: Mapping[str, NDArray[Any]], name: str) -> LayerCoefficients:
     values, scale = tensors[f"{name}.values"], tensors[f"{name}.scale"]
-    return LayerCoefficients(values.astype(np.int16, casting="safe"), scale.astype(np.float32, casting="safe"))
+    bias = tensors.get(f"{name}.bias", np.zeros(len(scale), np.int32))  # absent where nothing was trained
+    return LayerCoefficients(
+        values.astype(np.int16, casting="safe"),
+        scale.astype(np.float32, casting="safe"),
+        bias.astype(np.int32, casting="safe"),
+        _residual(tensors, name),
+    )
+
+
+def _residual(tensors: Mapping[str, NDArray[Any]], name: str) -> Residual:
+    if f"{name}.residual" not in tensors:
+        return Residual.none()
+    at, values = tensors[f"{name}.residual_at"], tensors[f"{name}.residual"]
+    return Residual(at.astype(np.int32, casting="safe"), values.astype(np.int16, casting="safe"))
 
 
 def _is_sound(basis: FittedBasis) -> bool:
@@ -122,6 +147,8 @@ def _is_sound(basis: FittedBasis) -> bool:
 def _is_layer_sound(basis: FittedBasis, layer: LayerCoefficients) -> bool:
     values, scale = layer.values, layer.scale
     if values.ndim != 3 or values.shape[1] != basis.elements.shape[1] or scale.ndim != 1:
+        return False
+    if layer.bias.shape != scale.shape or not layer.residual.is_sound():
         return False
     sizes = np.abs(values.astype(np.int32))
     sparse = (np.count_nonzero(values, axis=1) <= basis.nonzeros).all()
@@ -140,7 +167,8 @@ def check_fits(basis: FittedBasis, layers: Sequence[IntegerLayer], rows: int) ->
         problem = f"has a layer '{unknown[0]}'" if unknown else f"has nothing for layer '{missing[0]}'"
         raise ImcsimError("basis", f"is of another network: it {problem}", HINT)
     for layer in layers:
-        if layer.name in basis.layers and _shape(basis.layers[layer.name]) != _needed(basis, layer):
+        own = basis.layers.get(layer.name)
+        if own and not (_shape(own) == _needed(basis, layer) and own.residual.fits(layer.weights.size)):
             raise ImcsimError("basis", f"is of another network: layer '{layer.name}' has other sizes", HINT)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from imcsim.basis.coefficients import Coded
 from imcsim.basis.options import FitOptions
+from imcsim.basis.residual import Residual
 from imcsim.basis.targets import Target
 
 if TYPE_CHECKING:
@@ -17,17 +19,27 @@ if TYPE_CHECKING:
     from imcsim.basis.fitted import FittedBasis
 
 WEIGHT_BITS = 8  # what coefficients are compared with
+SUMMED = ("weights", "coefficients", "bits", "residual_bits", "weight_bits")
 
 
-def summary(targets: Sequence[Target], coded: Sequence[Coded], options: FitOptions) -> list[dict[str, Any]]:
+def summary(
+    targets: Sequence[Target],
+    coded: Sequence[Coded],
+    options: FitOptions,
+    residuals: Mapping[str, Residual] = MappingProxyType({}),
+) -> list[dict[str, Any]]:
     """One row for every layer, and one for all.
 
     ``relative_error``: ||W - W~|| / ||W||. ``coefficients``: those that are stored, ``nonzeros`` for every kernel
-    segment; ``bits``: each with magnitude, sign and, unless all are there, the index of its vector. ``utilisation``:
-    share of the basis rows that a kernel's own weights use.
+    segment; ``bits``: each with magnitude, sign and, unless all are there, the index of its vector, and
+    ``residual_bits`` of the layer's residual among them. ``utilisation``: share of the basis rows that a kernel's own
+    weights use.
     """
-    rows = [_row(target, own, options) for target, own in zip(targets, coded, strict=True)]
-    total = {key: sum(row[key] for row in rows) for key in ("weights", "coefficients", "bits", "weight_bits")}
+    rows = [
+        _row(target, own, options, residuals.get(target.name, Residual.none()))
+        for target, own in zip(targets, coded, strict=True)
+    ]
+    total = {key: sum(row[key] for row in rows) for key in SUMMED}
     whole = [float(target.length2.sum()) for target in targets]
     missed = sum(size * row["relative_error"] ** 2 for size, row in zip(whole, rows, strict=True))
     slots = sum(target.n_weights / target.utilisation for target in targets)
@@ -35,16 +47,18 @@ def summary(targets: Sequence[Target], coded: Sequence[Coded], options: FitOptio
     return [*rows, {"layer": "all", **total, **shares}]
 
 
-def _row(target: Target, coded: Coded, options: FitOptions) -> dict[str, Any]:
+def _row(target: Target, coded: Coded, options: FitOptions, residual: Residual) -> dict[str, Any]:
     index = 0 if options.nonzeros == options.vectors else (options.vectors - 1).bit_length()
     n_kernels = sum(len(channels) for channels in target.channels) * target.rows.shape[1]
     coefficients = n_kernels * options.nonzeros
+    residual_bits = len(residual) * residual.bits(int(target.rows.max()))
     return {
         "layer": target.name,
         "weights": target.n_weights,
         "relative_error": float(np.sqrt(coded.error2.sum() / (target.length2.sum() or 1.0))),
         "coefficients": coefficients,
-        "bits": coefficients * (options.coeff_bits + 1 + index),
+        "bits": coefficients * (options.coeff_bits + 1 + index) + residual_bits,
+        "residual_bits": residual_bits,
         "weight_bits": target.n_weights * WEIGHT_BITS,
         "utilisation": target.utilisation,
     }
@@ -59,12 +73,16 @@ def view(basis: FittedBasis) -> Table:
     title = f"{basis.elements.shape[1]} vectors of {len(basis.elements)}, {basis.nonzeros} for each kernel segment"
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, header_style="dim")
     table.add_column("layer", no_wrap=True)
-    for heading in ("weights", "error, %", "coefficients", "bits", "of 8-bit weights, %", "basis rows used, %"):
+    has_residual = any(row.get("residual_bits") for row in rows)
+    shares = ("of 8-bit weights, %", *(["residual, % of bits"] if has_residual else []), "basis rows used, %")
+    for heading in ("weights", "error, %", "coefficients", "bits", *shares):
         table.add_column(heading, justify="right")
     for row in rows:
         error, share, used = row["relative_error"], row["bits"] / row["weight_bits"], row["utilisation"]
         counts = [f"{row[key]:,}" for key in ("coefficients", "bits")]
-        table.add_row(row["layer"], f"{row['weights']:,}", f"{100 * error:.1f}", *counts, f"{100 * share:.1f}",
-                      f"{100 * used:.1f}", end_section=row is rows[-2] if len(rows) > 1 else False)  # fmt: skip
+        residual = [f"{100 * row['residual_bits'] / row['bits']:.1f}"] if has_residual else []
+        figures = [*counts, f"{100 * share:.1f}", *residual, f"{100 * used:.1f}"]
+        table.add_row(row["layer"], f"{row['weights']:,}", f"{100 * error:.1f}", *figures,
+                      end_section=row is rows[-2] if len(rows) > 1 else False)  # fmt: skip
     table.caption = "error: ||W - W~|| / ||W|| of integer weights; all: of layers scaled to unit mean square"
     return table

@@ -1,14 +1,19 @@
-"""Commands on bases that layers are combined from: ``basis fit``."""
+"""Commands on bases that layers are combined from: ``basis fit`` and ``basis train``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from imcsim.cli import _options as opt
 from imcsim.cli._console import console
+from imcsim.errors import ImcsimError
+
+if TYPE_CHECKING:
+    from imcsim.basis.training.train import Tested
 
 app = typer.Typer(help="Bases that layers are combined from.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -36,6 +41,12 @@ def fit(
         str, typer.Option(metavar="first,last,NAME,...", help="Layers that keep weights of their own.")
     ] = "",
     seed: opt.SeedOption = 0,
+    residual: Annotated[
+        float, typer.Option(metavar="SHARE", help="Weights, those missed most, that get a correction.")
+    ] = 0.0,
+    residual_layers: Annotated[
+        str, typer.Option(metavar="first,last,NAME,...", help="Layers that get them; without any, all combined ones.")
+    ] = "",
 ) -> None:
     """Fit a global basis with quantised coefficients to the weights of a quantised network."""
     from imcsim import progress
@@ -45,10 +56,72 @@ def fit(
 
     opt.check_place(out.parent)
     options = FitOptions(
-        vectors, length, nonzeros, coeff_bits, basis_bits, coefficients, init, rounds, opt.words(resident), seed
+        vectors, length, nonzeros, coeff_bits, basis_bits, coefficients, init, rounds, opt.words(resident), seed,
+        residual, opt.words(residual_layers),
     )
     with progress.bar(str(model)) as show:
         found = fit_file(model, options, show)
     save_fitted(found, out)
     console().print(view(found))
     typer.echo(f"written to {out}", err=True)
+
+
+@app.command()
+def train(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The quantised .onnx model of the basis.")],
+    basis: Annotated[Path, typer.Argument(metavar="BASIS.safetensors", help="A basis of `imcsim basis fit`.")],
+    data: Annotated[str, typer.Option(metavar="PATH", help="Labelled images to train on.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="TRAINED.safetensors", help="The basis to write.")],
+    test: Annotated[str, typer.Option(metavar="PATH", help="Other labelled images, used once, at the end.")] = "",
+    epochs: Annotated[int, typer.Option(help="How often every image is seen.")] = 8,
+    batch: Annotated[int, typer.Option(help="Images of a step.")] = 128,
+    rate: Annotated[float, typer.Option(help="Of learning, relative to the size of what is trained.")] = 3e-3,
+    noise: Annotated[float, typer.Option(help="Standard deviation of basis elements, of the largest.")] = 0.0,
+    contest: Annotated[float, typer.Option(help="Weight of the overlap of kernels that share a time slot.")] = 0.0,
+    lines: Annotated[int, typer.Option(help="G, output lines of a slot.")] = 16,
+    distil: Annotated[float, typer.Option(help="Weight of the scores of the given model against labels.")] = 0.5,
+    validation: Annotated[float, typer.Option(help="Share of the images that choose the best epoch.")] = 0.1,
+    augment: Annotated[str, typer.Option(metavar="flip,shift", help="Changes of the images, by chance.")] = "",
+    mean: opt.NumbersOption = "0",
+    std: opt.NumbersOption = "1",
+    threads: Annotated[int, typer.Option(help="Of the processor; the result depends on their number.")] = 1,
+    seed: opt.SeedOption = 0,
+) -> None:
+    """Train a basis and its coefficients against the task (needs PyTorch: the extra `train`)."""
+    from imcsim import progress
+    from imcsim.basis.fitted import load_fitted, save_fitted
+    from imcsim.basis.training.options import TrainOptions
+    from imcsim.datasets import load_dataset
+
+    opt.check_place(out.parent)
+    options = TrainOptions(
+        epochs, batch, rate, noise, contest, lines, distil, validation, opt.words(augment),
+        opt.reals("--mean", mean), opt.reals("--std", std), threads, seed,
+    )  # fmt: skip
+    before, images = load_fitted(basis), load_dataset(data)
+    unseen = load_dataset(test) if test else None
+    training, unfinished = _training(), out.with_suffix(".unfinished")
+    with progress.bar(str(basis)) as show:
+        found = training.train(model, before, images, options, unfinished, show)
+    save_fitted(found, out)
+    unfinished.unlink(missing_ok=True)
+    for number, epoch in enumerate(found.made_on["training"]["epochs"], 1):
+        accuracy = 100 * epoch["accuracy_frac"]
+        typer.echo(f"epoch {number:<4} loss {epoch['loss']:.4f}   {accuracy:.2f} % of the validation images")
+    if unseen:
+        typer.echo(_said(training.test(model, before, found, unseen, options)))
+    typer.echo(f"written to {out}", err=True)
+
+
+def _training() -> ModuleType:
+    """Raises ImcsimError without PyTorch."""
+    try:
+        from imcsim.basis.training import train as module
+    except ModuleNotFoundError as error:
+        raise ImcsimError("imcsim basis train", f"needs {error.name}", "pip install 'imcsim[train]'") from None
+    return module
+
+
+def _said(tested: Tested) -> str:
+    shares = {"8-bit network": tested.network_frac, "basis before": tested.before_frac, "after": tested.after_frac}
+    return f"{tested.name}, {tested.n_images:,} images: " + ", ".join(f"{n} {100 * f:.2f} %" for n, f in shares.items())

@@ -54,8 +54,9 @@ class AnalogArrays:
         sums = np.zeros((len(driven), layer.channels), np.int64)
         for number, part in enumerate(placement.parts):
             sums[:, part.channels] += self._product(layer, number, part, driven[:, part.rows], numbers)
-        bias = layer.bias + self.corrections.get(layer.name, 0)
-        return (placement.sums(sums, entry.shift) + bias).reshape(*vectors.shape[:2], -1)
+        bias = layer.bias + placement.bias + self.corrections.get(layer.name, 0)
+        whole = placement.sums(sums, entry.shift, placement.residual_sums(layer, vectors))
+        return (whole + bias).reshape(*vectors.shape[:2], -1)
 
     def take_counts(self) -> dict[str, LayerCounts]:
         """What was counted so far; counting begins anew."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import hadamard
 
-from imcsim.basis.fitted import load_fitted
+from imcsim.basis.fitted import LayerCoefficients, load_fitted
 from imcsim.errors import ImcsimError
 from imcsim.functional.coding import Block, WeightCode, blocks, segments
 from imcsim.hardware import Hardware
@@ -78,18 +78,29 @@ class Part:
 class Placement:
     """The parts that make up a layer; ``scale`` (of all channels, or of each) times what they add up to are its sums.
 
-    ``row_sums``: (channels,) the sum of the weights of each channel, as the parts have them.
+    ``row_sums``: (channels,) the sum of the weights of each channel, as the parts have them. ``bias``: of all channels,
+    or of each, added to the biases of the layer. ``residual``: (channels, rows of a group) weights that are computed
+    digitally beside the parts, if any.
     """
 
     parts: tuple[Part, ...]
     row_sums: NDArray[Any]
     scale: float | NDArray[np.float64] = 1.0
+    bias: int | Integers = 0
+    residual: Integers | None = None
 
-    def sums(self, added: Integers, shift: int) -> Integers:
-        """(vectors, channels) sums of inputs that were all driven ``shift`` too high."""
+    def sums(self, added: Integers, shift: int, exact: int | Integers = 0) -> Integers:
+        """(vectors, channels) sums of inputs that were all driven ``shift`` too high, and what is ``exact`` beside."""
         if isinstance(self.scale, float) and self.scale == 1:
-            return np.asarray(added - shift * self.row_sums)
-        return np.asarray(np.rint(added * self.scale - shift * self.row_sums), np.int64)
+            return np.asarray(added - shift * self.row_sums + exact)
+        return np.asarray(np.rint(added * self.scale - shift * self.row_sums + exact), np.int64)
+
+    def residual_sums(self, layer: IntegerLayer, vectors: Integers) -> int | Integers:
+        """(vectors, channels) what the residual makes of inputs (images, positions, groups, rows); 0 without one."""
+        if self.residual is None:
+            return 0
+        unbiased = replace(layer, weights=self.residual, bias=np.zeros_like(layer.bias))
+        return unbiased.sums(vectors).reshape(-1, layer.channels)
 
 
 @dataclass(frozen=True)
@@ -169,7 +180,11 @@ def combined(layer: IntegerLayer, basis: Basis, content: Content) -> Placement:
     for segment, values in zip(basis_segments(layer, basis.length), coefficients, strict=True):
         row_sums[segment.channels] += elements[: len(segment.rows)].sum(axis=0) @ values
         parts += parts_of_segment(segment.rows, segment.channels, values, basis, content)
-    return Placement(tuple(parts), row_sums * scale, scale)
+    placement, own = Placement(tuple(parts), row_sums * scale, scale), _own(layer, basis)
+    if own is None:
+        return placement
+    residual = own.residual.dense(layer.channels, layer.rows) if len(own.residual) else None
+    return replace(placement, bias=own.bias.astype(np.int64), residual=residual)
 
 
 def parts_of_segment(
@@ -195,12 +210,16 @@ def _coefficients(
     layer: IntegerLayer, basis: Basis, elements: Integers
 ) -> tuple[list[Integers], float | NDArray[np.float64]]:
     """(vectors, channels) of each segment, and the scale of what they combine."""
-    cut = list(basis_segments(layer, basis.length))
-    if basis.elements == "hadamard":
+    cut, own = list(basis_segments(layer, basis.length)), _own(layer, basis)
+    if own is None:
         return [elements[: len(part.rows)].T @ part.weights for part in cut], 1 / basis.vectors
-    own = load_fitted(basis.elements).layers[layer.name]
     values = [own.values[number, :, : len(part.channels)].astype(np.int64) for number, part in enumerate(cut)]
     return values, own.scale.astype(np.float64)
+
+
+def _own(layer: IntegerLayer, basis: Basis) -> LayerCoefficients | None:
+    """What the file of a fitted basis has for a layer."""
+    return None if basis.elements == "hadamard" else load_fitted(basis.elements).layers[layer.name]
 
 
 def in_planes(part: Part, values: Integers, bits: int) -> Part:

@@ -20,6 +20,8 @@ from imcsim.schemes.combination import Combination, beside
 from imcsim.schemes.masks import Colouring
 from imcsim.workload import Workload
 
+BasisSource = Literal["synthetic", "hadamard"] | Annotated[str, Field(pattern=r"\.safetensors$")]
+
 
 class BasisScheme(Scheme):
     """Every layer is combined from M basis vectors of L elements, with q quantised coefficients per segment and kernel.
@@ -51,7 +53,7 @@ class BasisScheme(Scheme):
     colouring: Colouring = "first_fit"
     coefficients: Literal["auto", "buffer", "dram"] = "auto"
     layers: Literal["serial", "stream"] = "serial"
-    basis: Literal["synthetic", "hadamard"] | Annotated[str, Field(pattern=r"\.safetensors$")] = "synthetic"
+    basis: BasisSource = "synthetic"
 
     @model_validator(mode="after")
     def _follows(self) -> BasisScheme:

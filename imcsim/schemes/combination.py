@@ -17,6 +17,7 @@ from imcsim.schemes.masks import Slots, schedule, synthetic
 from imcsim.workload import WeightedLayer
 
 if TYPE_CHECKING:
+    from imcsim.basis.fitted import LayerCoefficients
     from imcsim.schemes.basis import BasisScheme
 
 
@@ -26,6 +27,8 @@ class Combination:
     def __init__(
         self, scheme: BasisScheme, parts: Sequence[Block], hardware: Hardware, crossbars: int, first: int, seed: int
     ) -> None:
+        if not parts:
+            raise ImcsimError(f"scheme '{scheme.name}'", "no layer is left for the basis", "take --scheme static")
         self.scheme, self.parts, self.hardware = scheme, parts, hardware
         weight_bits = max(block.layer.weight_quant.bits for block in parts)
         self.basis = scheme.declared(hardware.crossbar.rows, weight_bits)
@@ -101,16 +104,21 @@ class Combination:
         terms = -(-layer.rows * together // length)
         count = terms * -(-layer.groups // together)
         kernels, rows = layer.channels // layer.groups * together, min(layer.rows * together, length)
-        nonzeros = self._fitted_nonzeros(layer, count, terms) if self.fitted else float(self.basis.nonzeros)
-        return Segments(count, kernels, rows, terms, nonzeros, self.basis.coeff_bits)
+        segments = Segments(count, kernels, rows, terms, float(self.basis.nonzeros), self.basis.coeff_bits)
+        return self._as_fitted(segments, layer) if self.fitted else segments
 
-    def _fitted_nonzeros(self, layer: WeightedLayer, count: int, terms: int) -> float:
-        """Coefficients of one (segment, kernel), on average; ImcsimError where the file is of another network."""
-        own = self.fitted.get(layer.name)
-        if own is None or len(own.values) != count or len(own.scale) != layer.channels:
+    def _as_fitted(self, cut: Segments, layer: WeightedLayer) -> Segments:
+        """With the coefficients and corrections of a file; ImcsimError where the file is of another network."""
+        own, n_kernels = self.fitted.get(layer.name), cut.terms * layer.channels
+        if own is None or not _is_of(own, cut, layer):
             where = f"scheme '{self.scheme.name}', option basis"
             raise ImcsimError(where, f"the file has no layer like '{layer.name}'", "fit a basis to this network")
-        return float(np.count_nonzero(own.values)) / (terms * layer.channels)
+        return replace(
+            cut,
+            nonzeros=float(np.count_nonzero(own.values)) / n_kernels,
+            corrections=len(own.residual) / n_kernels,
+            correction_bits=own.residual.bits(cut.rows),
+        )
 
     def operations(self, block: Block) -> tuple[Operation, ...]:
         """The operations of a block that is combined from the basis."""
@@ -137,14 +145,15 @@ class Combination:
         if slots and self.basis.sum == "analog":
             tau = max(tau, sum(slots.needed) / segments.count * hw.cycles(hw.crossbar.evaluate_ns))
         unit = hw.tile.digital
-        lanes = unit.mac_lanes if isinstance(unit, VectorUnit) and self.basis.sum == "digital" else 0
-        combine = -(-segments.kernels * segments.nonzeros // lanes) if lanes else 0
+        macs = segments.kernels * (segments.nonzeros * (self.basis.sum == "digital") + segments.corrections)
+        combine = -(-macs // unit.mac_lanes) if isinstance(unit, VectorUnit) else 0
         return vectors * max(phases * tau, combine)
 
     def coefficient_bytes(self, block: Block) -> int:
-        """Stored coefficients of a layer: S N q of them on average, each with sign and index."""
+        """Stored coefficients of a layer, S N q of them on average, each with sign and index, and its corrections."""
         cut = self.cut(block)
-        return math.ceil(cut.terms * block.layer.channels * cut.nonzeros * self.basis.coefficient_bits / 8)
+        bits = cut.nonzeros * self.basis.coefficient_bits + cut.corrections * cut.correction_bits
+        return math.ceil(cut.terms * block.layer.channels * bits / 8)
 
     def loads(self, per_image: bool) -> tuple[Load, ...]:
         """Coefficients that come from DRAM, layer by layer; none where the buffers keep them."""
@@ -202,6 +211,11 @@ class Combination:
             "coefficient_bytes": sum(map(self.coefficient_bytes, self.parts)),
             **slots,
         }
+
+
+def _is_of(own: LayerCoefficients, cut: Segments, layer: WeightedLayer) -> bool:
+    sizes = len(own.values) == cut.count and len(own.scale) == layer.channels
+    return sizes and own.residual.fits(layer.channels * layer.rows)
 
 
 def beside(phases: Sequence[Phase], loads: Sequence[Load]) -> tuple[Phase, ...]:

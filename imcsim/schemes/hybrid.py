@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 
+from imcsim.basis.fitted import load_fitted
 from imcsim.errors import ImcsimError
 from imcsim.hardware import Hardware
 from imcsim.plan import Load, Phase, Plan, Region
 from imcsim.schemes.base import Block, Scheme, crossbars_of, resident, side_by_side, surround, written
-from imcsim.schemes.basis import BasisBroadcast, BasisInferred
+from imcsim.schemes.basis import BasisBroadcast, BasisInferred, BasisScheme, BasisSource
 from imcsim.schemes.combination import Combination
 from imcsim.schemes.estimates import compute_cycles, product_cycles, write_cycles, write_rounds
 from imcsim.schemes.reprogram import Reprogram
@@ -26,24 +27,28 @@ class Hybrid(Scheme):
 
     ``rest``: how layers run that do not stay. 'basis_broadcast' and 'basisn_inferred' share the copies of a basis, and
     all layers run as one pipeline; 'reprogram' rewrites layer by layer, one layer after another. ``in_flight``: images
-    that are let into the pipeline together; the next ones enter when it is empty. This goes beyond the paper.
+    that are let into the pipeline together; the next ones enter when it is empty. ``basis``: as of the scheme that
+    combines the rest; layers that a file calls resident always stay. This goes beyond the paper.
     """
 
     name: ClassVar[str] = "hybrid"
     rest: Literal["basis_broadcast", "basisn_inferred", "reprogram"] = "basis_broadcast"
     in_flight: PositiveInt | Literal["all"] = 16
+    basis: BasisSource = "synthetic"
+
+    @model_validator(mode="after")
+    def _has_a_basis(self) -> Hybrid:
+        if self.rest == "reprogram" and self.basis != "synthetic":
+            raise ValueError("rest=reprogram combines no basis: leave out the option basis")
+        return self
 
     def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
         parts = self.blocks(workload, hardware)
-        rest = (
-            Rewritten(parts, hardware, batch)
-            if self.rest == "reprogram"
-            else Combined(self.rest, parts, hardware, batch, seed)
-        )
-        stays, shared = _choose(parts, hardware, batch, rest)
-        kept = [b for b, stay in zip(parts, stays, strict=True) if stay]
+        rest = self._rest(parts, hardware, batch, seed)
+        changing, shared = _choose(parts, hardware, batch, rest)
+        kept = [b for b in parts if b not in changing]
         regions = side_by_side(kept, shared)
-        made = rest.build([b for b, stay in zip(parts, stays, strict=True) if not stay], shared)
+        made = rest.build(changing, shared)
         phases = [
             phase
             for b in parts
@@ -68,6 +73,14 @@ class Hybrid(Scheme):
             in_flight=self.in_flight if rest.streamed else "all",
         )
 
+    def _rest(self, parts: Sequence[Block], hardware: Hardware, batch: int, seed: int) -> Rest:
+        if self.rest == "reprogram":
+            return Rewritten(parts, hardware, batch)
+        scheme = {"basisn_inferred": BasisInferred, "basis_broadcast": BasisBroadcast}[self.rest](basis=self.basis)
+        resident = load_fitted(scheme.file).resident if scheme.file else ()
+        others = [block for block in parts if block.layer.name not in resident]
+        return Combined(scheme, others, hardware, batch, seed)
+
 
 @dataclass(frozen=True)
 class Made:
@@ -79,14 +92,18 @@ class Made:
 
 
 class Rest(ABC):
-    """A way to run the layers that do not stay, on the first ``shared`` crossbars of the chip."""
+    """A way to run the layers that do not stay, on the first ``shared`` crossbars of the chip.
 
+    ``parts``: the blocks that may run so; all others have to stay.
+    """
+
+    parts: Sequence[Block]
     least: int  # crossbars that it needs at least
     streamed: bool  # resident layers run beside it, in one pipeline
 
     @abstractmethod
     def cycles(self, shared: int) -> list[float]:
-        """Closed-form cycles of each block for the whole batch."""
+        """Closed-form cycles of each of ``parts`` for the whole batch."""
 
     @abstractmethod
     def build(self, others: Sequence[Block], shared: int) -> Made:
@@ -98,14 +115,13 @@ class Combined(Rest):
 
     streamed = True
 
-    def __init__(self, name: str, parts: Sequence[Block], hardware: Hardware, batch: int, seed: int) -> None:
-        self.scheme = BasisInferred() if name == "basisn_inferred" else BasisBroadcast()
-        self.hardware, self.batch, self.seed = hardware, batch, seed
+    def __init__(self, scheme: BasisScheme, parts: Sequence[Block], hardware: Hardware, batch: int, seed: int) -> None:
+        self.scheme, self.parts, self.hardware, self.batch, self.seed = scheme, parts, hardware, batch, seed
         self.whole = Combination(self.scheme, parts, hardware, hardware.n_crossbars, 0, seed)
         self.least = self.whole.crossbars_per_copy
 
     def cycles(self, shared: int) -> list[float]:
-        return [self.whole.cycles(block, shared // self.least, self.batch) for block in self.whole.parts]
+        return [self.whole.cycles(block, shared // self.least, self.batch) for block in self.parts]
 
     def build(self, others: Sequence[Block], shared: int) -> Made:
         if not others:
@@ -152,27 +168,34 @@ class Rewritten(Rest):
         return Made(phases, (), Plan(scheme.name, (), 0, shared if others else 0))
 
 
-def _choose(parts: Sequence[Block], hardware: Hardware, batch: int, rest: Rest) -> tuple[list[bool], int]:
-    """Which blocks stay, and the crossbars of the shared part: the best knapsack over a range of sizes."""
-    room = hardware.n_crossbars
+def _choose(parts: Sequence[Block], hardware: Hardware, batch: int, rest: Rest) -> tuple[list[Block], int]:
+    """The blocks that do not stay, and the crossbars of the shared part: the best knapsack over a range of sizes."""
+    fixed = [block for block in parts if block not in rest.parts]
+    room = hardware.n_crossbars - crossbars_of(fixed)
     if rest.least > room:
-        raise ImcsimError(
-            "scheme 'hybrid'", f"the shared part needs {rest.least} crossbars, the chip has {room}", "use a larger chip"
-        )
-    keep = [max(compute_cycles(block, hardware, batch), product_cycles(block, hardware, batch)) for block in parts]
+        beside = f" beside {crossbars_of(fixed)} of layers that stay" if fixed else ""
+        problem = f"the shared part needs {rest.least} crossbars{beside}, the chip has {hardware.n_crossbars}"
+        raise ImcsimError("scheme 'hybrid'", problem, "use a larger chip")
+    keep, others = ([_resident_cycles(b, hardware, batch) for b in blocks] for blocks in (rest.parts, fixed))
+    together = max if rest.streamed else sum
     sizes = sorted({max(rest.least, room * part // 16) for part in range(1, 17)})
     options: list[tuple[float, int, list[bool]]] = []
-    if crossbars_of(parts) <= room:
-        options.append((max(keep) if rest.streamed else sum(keep), 0, [True] * len(parts)))
+    if crossbars_of(rest.parts) <= room:
+        options.append((together([*keep, *others]), 0, [True] * len(keep)))
     for shared in sizes:
         cost = rest.cycles(shared)
         gains = [_gain(c, k, sum(cost), rest.streamed) for c, k in zip(cost, keep, strict=True)]
-        stays = _knapsack([b.grid.crossbars for b in parts], gains, room - shared)
+        stays = _knapsack([b.grid.crossbars for b in rest.parts], gains, room - shared)
         changed = sum(c for c, stay in zip(cost, stays, strict=True) if not stay)
         kept = [k for k, stay in zip(keep, stays, strict=True) if stay]
-        options.append((max([changed, *kept]) if rest.streamed else changed + sum(kept), -shared, stays))
+        options.append((together([changed, *kept, *others]), -shared, stays))
     _, shared, stays = min(options)
-    return stays, -shared
+    return [block for block, stay in zip(rest.parts, stays, strict=True) if not stay], -shared
+
+
+def _resident_cycles(block: Block, hardware: Hardware, batch: int) -> float:
+    """Closed-form cycles of a block that stays, for the whole batch."""
+    return max(compute_cycles(block, hardware, batch), product_cycles(block, hardware, batch))
 
 
 def _gain(cost: float, keep: float, total: float, streamed: bool) -> float:

@@ -17,29 +17,37 @@ from imcsim.timing.counting import absorbed_operations
 
 @recipe.register
 def _(operation: BasisMvm, context: Context) -> Recipe:
-    """One vector is one segment of one output position."""
+    """One vector is one segment of one output position.
+
+    A residual takes its inputs from the transfer that brings them to the crossbars, and has sums of its own, to which
+    those of the basis are added once they are scaled: one more operation for each output.
+    """
     hw, layer, segments = context.hardware, operation.layer, operation.segments
     lane = lanes(operation.region, hw)
     digital = operation.basis.sum == "digital"
-    macs = _kernels(operation) * segments.nonzeros
+    macs, corrected = _kernels(operation) * segments.nonzeros, _kernels(operation) * segments.corrections
     adds = 0 if digital else layer.channels * (segments.terms - 1) / segments.count
-    work = adds + (layer.channels + absorbed_operations(operation) / layer.positions) / segments.count
+    outputs = layer.channels * (2 if corrected else 1)
+    work = adds + (outputs + absorbed_operations(operation) / layer.positions) / segments.count
     crossing = max(segments.slots, default=0) if digital else 0  # columns that pass the routing one after another
     in_bytes = n_bytes(layer, _rows(operation)) * lane.tiles
     out_bytes = n_bytes(layer, layer.channels / segments.count)
     stages = (
         *fetch_step(in_bytes / lane.tiles, lane, hw),
         *_crossbars(operation, lane, hw),
-        *digital_step(work, segments.kernels * segments.nonzeros * digital, lane, hw, crossing),
+        *digital_step(
+            work, segments.kernels * (segments.nonzeros * digital + segments.corrections), lane, hw, crossing
+        ),
         *bus_step(out_bytes / lane.tiles, lane, hw),
     )
     per_segment = {
         **context.as_used(_read_actions(operation, hw), layer.name),
-        ("buffer", "read_byte"): in_bytes + macs * operation.basis.coefficient_bits / 8,
+        ("buffer", "read_byte"): in_bytes
+        + (macs * operation.basis.coefficient_bits + corrected * segments.correction_bits) / 8,
         ("buffer", "write_byte"): out_bytes,
         ("bus", "byte"): in_bytes + out_bytes,
         ("digital", "op"): work,
-        ("digital", "mac"): macs * digital,
+        ("digital", "mac"): macs * digital + corrected,
     }
     n_vectors = layer.positions * segments.count
     return Recipe(n_vectors, stages, times(per_segment, n_vectors))

@@ -1,0 +1,69 @@
+"""Images in batches: a split for validation, an order and changes for each epoch, all from the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from imcsim import streams
+from imcsim.basis.training.options import TrainOptions
+from imcsim.datasets import Array, Dataset
+from imcsim.errors import ImcsimError
+
+SHIFT_FRAC = 0.125  # of the side, at most: 4 of 32 pixels, as is usual for CIFAR
+
+
+def split(data: Dataset, options: TrainOptions) -> tuple[Dataset, Dataset]:
+    """Images to train on, and those that choose the best epoch. Raises ImcsimError where there are too few."""
+    order = streams.rng(options.seed, "validation").permutation(len(data.labels))
+    n = round(options.validation * len(order))
+    if not 0 < n < len(order):
+        raise ImcsimError(data.name, f"{len(order)} images are too few to train on and to choose by", "give more")
+    return _part(data, np.sort(order[n:])), _part(data, np.sort(order[:n]))
+
+
+def epoch_batches(data: Dataset, options: TrainOptions, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """All images in the order of an epoch, changed as ``augment`` says, scaled; the last batch may be smaller."""
+    rng = streams.rng(options.seed, "epoch", epoch)
+    order = rng.permutation(len(data.labels))
+    for start in range(0, len(order), options.batch):
+        part = _part(data, order[start : start + options.batch])
+        changed = Dataset(part.name, augmented(part.images, options.augment, rng), part.labels)
+        yield tensors(changed, options)
+
+
+def plain_batches(data: Dataset, options: TrainOptions, size: int = 500) -> Iterator[tuple[Tensor, Tensor]]:
+    """All images as they are."""
+    for start in range(0, len(data.labels), size):
+        yield tensors(_part(data, np.arange(start, min(start + size, len(data.labels)))), options)
+
+
+def tensors(data: Dataset, options: TrainOptions) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(data.scaled(options.mean, options.std)), torch.from_numpy(data.labels)
+
+
+def augmented(images: Array, kinds: Sequence[str], rng: np.random.Generator) -> Array:
+    """(n, channels, height, width) images, each flipped and shifted by chance; what comes in is 0."""
+    if "flip" in kinds:
+        images = np.where(rng.random(len(images)).reshape(-1, 1, 1, 1) < 0.5, images[..., ::-1], images)
+    if "shift" in kinds:
+        images = _shifted(images, rng)
+    return images
+
+
+def _shifted(images: Array, rng: np.random.Generator) -> Array:
+    n, _, height, width = images.shape
+    reach = [round(SHIFT_FRAC * side) for side in (height, width)]
+    padded = np.pad(images, [(0, 0), (0, 0), *((r, r) for r in reach)])
+    down, right = (rng.integers(0, 2 * r + 1, n) for r in reach)
+    rows = (down[:, None] + np.arange(height))[:, None, :, None]
+    columns = (right[:, None] + np.arange(width))[:, None, None, :]
+    channels = np.arange(images.shape[1])[None, :, None, None]
+    return np.asarray(padded[np.arange(n)[:, None, None, None], channels, rows, columns])
+
+
+def _part(data: Dataset, which: Array) -> Dataset:
+    return Dataset(data.name, data.images[which], data.labels[which])
