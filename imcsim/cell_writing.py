@@ -82,7 +82,9 @@ def draw_counts(
 
     An attempt ends after ``circuit.cap`` pulses; a failed one (by the cap or ``missed_frac``) is kept or begun again,
     as ``circuit.on_failure`` says. Cells ``unchanged`` (rows, columns) take neither pulses nor reads.
+    Raises ImcsimError where some cells are not verified.
     """
+    _all_verified(circuit)
     success, failure = attempt(circuit.pulses, circuit.cap, circuit.missed_frac)
     at_most = np.concatenate([success, failure]).cumsum()
     pulses = np.zeros(rows * columns, np.int64)
@@ -130,7 +132,15 @@ def count_arrays(circuit: Array, rows: int, columns: int, rng: np.random.Generat
     return Written(pulses, none, failed, row_time_ns, n * circuit.array_pj, {"array": n})
 
 
+def _all_verified(circuit: Verify) -> None:
+    """No device kind says where a cell ends after one pulse that nobody verified."""
+    if circuit.verified < 1:
+        problem = f"{circuit.verified_frac}: what error a cell keeps that is not verified is not known"
+        raise ImcsimError("cell.write.verified_frac", problem, "for values say 'all'; costs alone can be computed")
+
+
 def _check(cell: PulsedCell, circuit: Verify) -> None:
+    _all_verified(circuit)
     for name, value in cell._asdict().items():
         if not 0 <= value < float("inf"):
             raise ImcsimError(f"cell.{name}", f"{value} must be a finite number >= 0")

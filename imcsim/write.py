@@ -44,7 +44,8 @@ class Verify(WriteSpec):
     """Pulse, read, repeat: a cell that passes its verify read is inhibited, a group ends with its slowest cell.
 
     Cells whose target is already there (a fraction unchanged_frac) are neither pulsed nor read (drift is ignored),
-    except that with stepped pulses every cell is read once before any pulse.
+    except that with stepped pulses every cell is read once before any pulse. Where ``verified_frac`` is below 1, the
+    other cells, drawn at random, get one pulse and no read (selective write-verify, SWIM, arXiv 2202.08395).
     """
 
     kind: Literal["verify"]
@@ -56,6 +57,7 @@ class Verify(WriteSpec):
     missed_frac: Frac  # cells that end outside their target although they passed
     on_failure: Literal["accept", "retry"]  # keep the wrong cell (and report it), or begin again
     cells_at_once: Literal["row"] | PositiveInt  # p_w
+    verified_frac: Literal["all"] | Frac = "all"  # of the cells
     pulse_pj: NonNegativeFloat
     verify_pj: NonNegativeFloat
 
@@ -63,7 +65,14 @@ class Verify(WriteSpec):
     def _ends(self) -> Verify:
         if self.on_failure == "retry" and self.attempt_fail_frac > 0.5:
             raise ValueError(f"{self.attempt_fail_frac:.0%} of the attempts fail, retrying hardly ends: raise the cap")
+        if self.verified < 1 and isinstance(self.pulses, Stepped):
+            raise ValueError("one step takes no cell to its target: with stepped pulses verified_frac must be all")
         return self
+
+    @property
+    def verified(self) -> float:
+        """Fraction of the cells that are verified."""
+        return 1.0 if self.verified_frac == "all" else self.verified_frac
 
     @property
     def attempt_fail_frac(self) -> float:
@@ -72,8 +81,10 @@ class Verify(WriteSpec):
 
     @property
     def fail_frac(self) -> float:
-        """Probability that a cell stays outside its target."""
-        return self.attempt_fail_frac if self.on_failure == "accept" else 0.0
+        """Probability that a cell stays outside its target: one without verification where a pulse does not do."""
+        verified = self.attempt_fail_frac if self.on_failure == "accept" else 0.0
+        after_one = 1 - float(attempt(self.pulses, self.cap, self.missed_frac)[0][:2].sum())
+        return self.verified * verified + (1 - self.verified) * after_one
 
     @property
     def first_reads(self) -> int:
@@ -83,7 +94,14 @@ class Verify(WriteSpec):
     @property
     def survival(self) -> Floats:
         """P(a cell takes more than j pulses) for j = 0, 1, ...: shape (most pulses + 1,)."""
-        return survival(self.pulses, self.cap, self.missed_frac, self.on_failure)
+        beyond = self.read_survival.copy()
+        beyond[0] += 1 - self.verified
+        return beyond
+
+    @property
+    def read_survival(self) -> Floats:
+        """P(a cell takes more than j reads that follow a pulse), of the same shape."""
+        return self.verified * survival(self.pulses, self.cap, self.missed_frac, self.on_failure)
 
     @property
     def mean_pulses(self) -> float:
@@ -92,32 +110,39 @@ class Verify(WriteSpec):
 
     def expected_max(self, cells: int, unchanged_frac: float = 0.0) -> float:
         """E[max_p] = sum_j (1 - (phi + (1 - phi) F(j))^p): pulses of the slowest of ``cells`` cells."""
-        with np.errstate(divide="ignore"):
-            return float(-np.expm1(cells * np.log1p(-(1 - unchanged_frac) * self.survival)).sum())
+        return _expected_max(self.survival, cells, unchanged_frac)
 
     def time_ns(self, rows: int, columns: int, unchanged_frac: float = 0.0) -> float:
-        """Expected time to write ``rows`` x ``columns`` cells of one crossbar."""
+        """Expected time to write ``rows`` x ``columns`` cells of one crossbar; a round without a read is shorter."""
         groups = self._groups(rows, columns)
-        rounds = sum(n * self.expected_max(cells, unchanged_frac) for cells, n in groups.items())
-        return rounds * (self.pulse_ns + self.verify_ns) + sum(groups.values()) * self._group_ns
+        pulses, reads = (
+            sum(n * _expected_max(beyond, cells, unchanged_frac) for cells, n in groups.items())
+            for beyond in (self.survival, self.read_survival)
+        )
+        return self._rounds_ns(pulses, reads) + sum(groups.values()) * self._group_ns
 
     def sample_time_ns(self, rows: int, columns: int, unchanged_frac: float, rng: np.random.Generator) -> float:
         """Time of one write with the slowest cell of every group drawn at random."""
-        groups, rounds = self._groups(rows, columns), 0.0
+        groups, most = self._groups(rows, columns), np.zeros(2)
         for cells, n in groups.items():
-            at_most = (1 - (1 - unchanged_frac) * self.survival) ** cells
-            rounds += float(np.searchsorted(at_most, 1 - rng.random(n)).sum())
-        return rounds * (self.pulse_ns + self.verify_ns) + sum(groups.values()) * self._group_ns
+            draw = 1 - rng.random(n)  # one for both: pulses and reads differ only where no cell of a group is read
+            for i, beyond in enumerate((self.survival, self.read_survival)):
+                most[i] += np.searchsorted((1 - (1 - unchanged_frac) * beyond) ** cells, draw).sum()
+        return self._rounds_ns(*map(float, most)) + sum(groups.values()) * self._group_ns
 
     def amounts(self, rows: int, columns: int, cells: int, unchanged_frac: float = 0.0) -> dict[str, float]:
         """Expected actions of writing ``cells`` cells that lie in ``rows`` x ``columns`` of one crossbar."""
-        pulses = cells * (1 - unchanged_frac) * self.mean_pulses
+        changed = cells * (1 - unchanged_frac)
+        pulses, reads = changed * self.mean_pulses, changed * float(self.read_survival.sum())
         if not self.verify_ns and not self.first_reads:
             return {"pulse": pulses}
-        return {"pulse": pulses, "verify": pulses + cells * self.first_reads}
+        return {"pulse": pulses, "verify": reads + cells * self.first_reads}
 
     def prices_pj(self) -> dict[str, float]:
         return {"pulse": self.pulse_pj, "verify": self.verify_pj}
+
+    def _rounds_ns(self, pulses: float, reads: float) -> float:
+        return reads * (self.pulse_ns + self.verify_ns) + (pulses - reads) * self.pulse_ns
 
     @property
     def _group_ns(self) -> float:
@@ -187,6 +212,12 @@ class Array(WriteSpec):
 
 
 Write = Annotated[Verify | Word | Array, Field(discriminator="kind")]
+
+
+def _expected_max(beyond: Floats, cells: int, unchanged_frac: float) -> float:
+    """sum_j (1 - (phi + (1 - phi) (1 - P(n > j)))^cells)."""
+    with np.errstate(divide="ignore"):
+        return float(-np.expm1(cells * np.log1p(-(1 - unchanged_frac) * beyond)).sum())
 
 
 def _groups(rows: int, columns: int, cells_at_once: int) -> dict[int, int]:

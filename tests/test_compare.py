@@ -11,7 +11,7 @@ import pytest
 import imcsim
 from imcsim.compare import COSTED, VALUED, VARIANTS, Comparison, compare
 from imcsim.comparison.closed_form import Line
-from imcsim.comparison.crossovers import _analytic
+from imcsim.comparison.crossovers import analytic_batch
 from imcsim.comparison.rows import BASELINES
 from imcsim.errors import ImcsimError
 
@@ -91,7 +91,7 @@ def test_crossovers_lie_where_the_ratio_passes_one(comparison: Comparison, frame
     [(Line(0, 30), 10.0), (Line(0, 20), None), (Line(0, 19), None), (Line(0, 1000), None), (Line(50, 25), 10.0)],
 )
 def test_the_analytic_crossover_is_where_the_lines_meet(scheme: Line, batch: float | None) -> None:
-    found, _ = _analytic([scheme], [Line(100, 20)])
+    found, _ = analytic_batch([scheme], [Line(100, 20)])
     assert found == (None if batch is None else pytest.approx(batch))
 
 

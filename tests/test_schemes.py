@@ -9,7 +9,7 @@ import pytest
 from imcsim.errors import ImcsimError
 from imcsim.hardware import load_hardware
 from imcsim.plan import BasisMvm, Compute, Digital, Mvm, Operation, Phase, Plan, Program, cut
-from imcsim.run import Request, plan_for, simulate
+from imcsim.run import Request, plan_for, run, simulate
 from imcsim.schemes import load_scheme, registered
 from imcsim.workload import Workload, load_workload
 from tests.networks import conv, image, linear, network, residual
@@ -186,3 +186,12 @@ def test_layers_that_cannot_be_digital_are_refused(words: str, problem: str) -> 
     workload = network(image(8, 4), conv("a", "image", (8, 4), 4), linear("b", "a", 4, 10, tokens=16))
     with pytest.raises(ImcsimError, match=problem):
         plan_for(Request(workload, load_hardware("rram-256"), "static", options={"on_digital": words}))
+
+
+def test_a_given_share_of_the_cells_is_skipped() -> None:
+    options = {"differential": True, "unchanged_frac": 0.6}
+    given, uniform = (run("resnet20_cifar", "rram-256", options=o) for o in (options, {"differential": True}))
+    assert given.summary["cells_written"] / uniform.summary["cells_written"] == pytest.approx(0.4 / 0.75)
+    assert any("unchanged_frac = 0.6: given" in each for each in given.summary["assumed"])
+    with pytest.raises(ImcsimError, match="option unchanged_frac: every cell is written"):
+        run("resnet20_cifar", "rram-256", options={"unchanged_frac": 0.6})

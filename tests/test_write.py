@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imcsim import shipped, streams
+from imcsim.cell_writing import draw_counts
 from imcsim.errors import ImcsimError
 from imcsim.hardware import load_hardware
 from imcsim.pulses import Fixed, Geometric, Quantiles
@@ -224,3 +225,76 @@ def test_a_limit_of_crossbars_written_at_once() -> None:
 def test_quantiles_that_are_none(points: str) -> None:
     with pytest.raises(ImcsimError, match="quantiles must"):
         load_hardware("rram-256", {"cell.write.pulses.points": points}, write="radar2b_row")
+
+
+# -- selective verify ----------------------------------------------------------------------------------------------
+
+
+fractions = st.floats(0, 1)
+
+
+def test_verifying_all_cells_is_what_leaving_it_out_means() -> None:
+    for pulses in (fixed(3), geometric(8.27)):
+        default, explicit = verify(pulses), verify(pulses, verified_frac=1.0)
+        assert default.time_ns(128, 100, 0.3) == explicit.time_ns(128, 100, 0.3)
+        assert default.amounts(128, 100, 9_000, 0.3) == explicit.amounts(128, 100, 9_000, 0.3)
+        drawn = [write.sample_time_ns(128, 100, 0.3, streams.rng(1, "all")) for write in (default, explicit)]
+        assert drawn[0] == drawn[1]
+        assert default.fail_frac == explicit.fail_frac
+
+
+@settings(deadline=None)
+@given(distributions, fractions, fractions)
+def test_one_cell_at_a_time_takes_the_mean_of_both_kinds_of_cells(pulses: Any, verified: float, phi: float) -> None:
+    write, full = verify(pulses, cells_at_once=1, verified_frac=verified), verify(pulses)
+    mean_ns = verified * full.mean_pulses * 100 + (1 - verified) * 60
+    assert write.time_ns(7, 11, phi) == pytest.approx(77 * (1 - phi) * mean_ns, abs=1e-6)
+    mean_reads = verified * full.mean_pulses
+    expected = {"pulse": mean_reads + 1 - verified, "verify": mean_reads}
+    assert write.amounts(7, 11, 77) == pytest.approx({key: 77 * value for key, value in expected.items()})
+
+
+@settings(deadline=None)
+@given(distributions, fractions, fractions, st.integers(1, 60), st.floats(0, 1))
+def test_verifying_fewer_cells_is_never_slower(pulses: Any, a: float, b: float, at_once: int, phi: float) -> None:
+    fewer, more = (verify(pulses, cells_at_once=at_once, verified_frac=f) for f in sorted((a, b)))
+    assert fewer.time_ns(3, 50, phi) <= more.time_ns(3, 50, phi) + 1e-6
+    assert fewer.amounts(3, 50, 150)["verify"] <= more.amounts(3, 50, 150)["verify"] + 1e-6
+
+
+def test_without_verification_every_group_takes_one_pulse() -> None:
+    write = verify(geometric(8.27), verified_frac=0.0, row_setup_ns=7.0)
+    assert write.time_ns(128, 128) == pytest.approx(128 * (60 + 7))
+    assert write.fail_frac == pytest.approx(1 - 1 / 8.27)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(distributions, fractions, st.integers(1, 40), st.floats(0, 0.9))
+def test_groups_with_some_verified_cells_cell_by_cell(pulses: Any, verified: float, cells: int, phi: float) -> None:
+    write, full, n = verify(pulses, verified_frac=verified), verify(pulses), 3000
+    random = streams.rng(1, "selective")
+    needed = np.searchsorted(1 - full.survival, 1 - random.random((n, cells)))
+    is_verified, changed = random.random((n, cells)) < verified, random.random((n, cells)) >= phi
+    reads = np.where(is_verified & changed, needed, 0)
+    slowest = np.where(changed & ~is_verified, 1, reads).max(axis=1) * 60 + reads.max(axis=1) * 40
+    drawn = np.array([write.sample_time_ns(1, cells, phi, random) for _ in range(n)])
+    tolerance = 5 * (slowest.std() + 1) / math.sqrt(n)
+    assert abs(slowest.mean() - write.time_ns(1, cells, phi)) < tolerance
+    assert abs(drawn.mean() - write.time_ns(1, cells, phi)) < tolerance
+    assert abs(drawn.std() - slowest.std()) < 0.15 * slowest.std() + 10
+
+
+@pytest.mark.parametrize("verified", [0.0, 0.1, 0.5, 1.0])
+def test_cells_without_verification_fail_where_one_pulse_does_not_do(verified: float) -> None:
+    chip = load_hardware("rram-256", {"cell.write.verified_frac": verified}, write="radar2b_row")
+    write, full = chip.cell.write, preset("radar2b_row")
+    after_one = 1 - 0.961 * 0.11077
+    assert write.fail_frac == pytest.approx(verified * full.fail_frac + (1 - verified) * after_one, abs=1e-4)
+    assert chip.source("cell.write.verified_frac") == "set by the user"
+
+
+def test_cells_without_verification_have_costs_but_no_values() -> None:
+    with pytest.raises(ImcsimError, match="not known"):
+        draw_counts(verify(geometric(8.0), verified_frac=0.5), 2, 2, streams.rng(1, "refused"))
+    with pytest.raises(ImcsimError, match="verified_frac must be all"):
+        load_hardware("rram-256", {"cell.write.verified_frac": 0.5}, write="neurram_stepped")

@@ -6,8 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 
-from imcsim.comparison.closed_form import Line
+from imcsim.comparison.closed_form import Line, line
 from imcsim.comparison.rows import BASELINES, Row, cycles
+from imcsim.jobs import compile_plan
+from imcsim.ledger import Trace
+from imcsim.run import Request, plan_for
+from imcsim.timing import Context
 
 
 @dataclass(frozen=True)
@@ -29,11 +33,21 @@ def crossovers(rows: Sequence[Row]) -> Iterator[Crossover]:
         bases = [row.line for row in here if row.scheme in BASELINES and row.line]
         for scheme in dict.fromkeys(row.scheme for row in here if row.scheme not in BASELINES):
             own = [row for row in here if row.scheme == scheme]
-            yield Crossover(write, scheme, *_analytic([row.line for row in own], bases), *_simulated(own))
+            yield Crossover(write, scheme, *analytic_batch([row.line for row in own], bases), *simulated_batch(own))
 
 
-def _analytic(own: Sequence[Line | None], bases: Sequence[Line]) -> tuple[float | None, str]:
-    """The first batch at which the lowest baseline line is below the lowest line of the scheme."""
+def line_of(request: Request) -> Line | None:
+    """The closed form of what a scheme plans for a request, without simulating it; ImcsimError as for a run."""
+    plan, hardware = plan_for(request), request.hardware
+    jobs = compile_plan(plan, Context(hardware, request.workload, {}, {}), request.batch).jobs
+    return line(Trace(request.workload, hardware, plan, request.batch, jobs, (), ()))
+
+
+def analytic_batch(own: Sequence[Line | None], bases: Sequence[Line]) -> tuple[float | None, str]:
+    """The first batch at which the lowest baseline line is below the lowest line of a scheme, and that in words.
+
+    Each plan of a scheme, such as those for different batches, has a line of its own. None: never, or from batch 1 on.
+    """
     lines = [each for each in own if each]
     if not lines:
         return None, "no closed form: writes overlap compute"
@@ -49,8 +63,8 @@ def _analytic(own: Sequence[Line | None], bases: Sequence[Line]) -> tuple[float 
     return None, "never"
 
 
-def _simulated(own: Sequence[Row]) -> tuple[float | None, str]:
-    """Between two simulated batches, by interpolation of the difference in cycles, which is linear in 1 / batch."""
+def simulated_batch(own: Sequence[Row]) -> tuple[float | None, str]:
+    """The same between two simulated batches of a scheme, by interpolation in 1 / batch; rows with their ratios."""
     points = sorted((row.batch, cycles(row) * (1 - 1 / (row.cycles_ratio or 1.0))) for row in own)
     if points[0][1] > 0:
         return None, f"ahead from batch {points[0][0]}"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from imcsim.errors import ImcsimError
 from imcsim.hardware import Hardware
@@ -35,7 +37,8 @@ class Reprogram(Scheme):
 
     ``grouping``: 'layer' gives each layer the whole chip (R0); 'packed' puts consecutive layers side by side, with the
     grouping searched that takes fewest cycles by the closed forms (R1). ``replication``: 'fill' copies a layer that
-    has the chip to itself as often as it fits. ``differential``: cells whose level does not change are skipped (R2).
+    has the chip to itself as often as it fits. ``differential``: cells whose level does not change are skipped (R2);
+    ``unchanged_frac``: how many those are, by default as many as of independent uniform levels.
     ``overlap``: two banks, one is written while the other computes (R3; packed only). ``layers``: the layers of a
     packed partition run as a pipeline ('stream') or one after another ('serial').
     """
@@ -44,21 +47,17 @@ class Reprogram(Scheme):
     grouping: Literal["layer", "packed"] = "layer"
     replication: Literal["fill", "none"] = "fill"
     differential: bool = False
+    unchanged_frac: Literal["uniform"] | Annotated[float, Field(ge=0, lt=1)] = "uniform"
     overlap: bool = False
     layers: Literal["stream", "serial"] = "stream"
 
     def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
         self._check()
         parts = self.blocks(workload, hardware)
-        unchanged = 1 / 2**hardware.crossbar.bits_per_cell if self.differential else 0.0
+        unchanged, assumed = self._unchanged(hardware)
         partitions = self.partitions(parts, hardware.n_crossbars, hardware, batch)
         phases = self.phases(partitions, unchanged)
         used = max(sum(piece.region.total for piece in partition) for partition in partitions)
-        assumed = (
-            (f"scheme.unchanged_frac = {unchanged}: levels of old and new weights independent and uniform",)
-            if unchanged
-            else ()
-        )
         note = f"{len(parts)} layers in {len(partitions)} partitions of at most {hardware.n_crossbars:,} crossbars"
         return Plan(
             self.name,
@@ -70,7 +69,22 @@ class Reprogram(Scheme):
             facts={"partitions": len(partitions)},
         )
 
+    def _unchanged(self, hardware: Hardware) -> tuple[float, tuple[str, ...]]:
+        """Fraction of the cells that a write skips, and what is assumed about it."""
+        if not self.differential:
+            return 0.0, ()
+        if self.unchanged_frac != "uniform":
+            return self.unchanged_frac, (f"scheme.unchanged_frac = {self.unchanged_frac}: given",)
+        unchanged, why = 1 / 2**hardware.crossbar.bits_per_cell, "levels of old and new weights independent and uniform"
+        return unchanged, (f"scheme.unchanged_frac = {unchanged}: {why}",)
+
     def _check(self) -> None:
+        if self.unchanged_frac != "uniform" and not self.differential:
+            raise ImcsimError(
+                "scheme 'reprogram', option unchanged_frac",
+                "every cell is written",
+                "add --option differential=true",
+            )
         if self.overlap and self.grouping != "packed":
             raise ImcsimError(
                 "scheme 'reprogram', option overlap",
