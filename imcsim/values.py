@@ -19,7 +19,7 @@ from imcsim.devices import DeviceSpec, load_device
 from imcsim.errors import ImcsimError, did_you_mean
 from imcsim.functional.accuracy import Accuracy, LayerCounts, batches, exact_answers, judge
 from imcsim.functional.arrays import AnalogArrays, bias_corrections
-from imcsim.functional.calibration import FULL, Calibration, load_calibration
+from imcsim.functional.calibration import FULL, Calibration, calibrate, load_calibration
 from imcsim.functional.chip import WrittenChip, write_chip
 from imcsim.functional.placement import BASIS, Layout, layout
 from imcsim.functional.reading import COMPENSATIONS, Compensation, Reading
@@ -47,8 +47,8 @@ class Trial:
     ``device_options`` as its fields, or 'chip' for the device of the hardware file. ``ages_s``: seconds since
     programming, as the device counts them; what a plan writes for every batch is always read at the earliest age at
     which the device's model holds. ``chips``: how many chips are drawn, from the seed of the run on; times and energies
-    are those of the first. ``calibration``: a file of ``imcsim calibrate``, or 'none' for converters over the whole
-    range. ``bias_images``: so many of the images, without their labels, tell freshly written crossbars by how much to
+    are those of the first. ``calibration``: a file of ``imcsim calibrate``, so many of the images to calibrate
+    converters with (without their labels), or 'none' for the whole range. ``bias_images``: so many of the images, without their labels, tell freshly written crossbars by how much to
     correct biases. ``refit``: fit the coefficients of a basis anew to the one that each chip turned out to have.
     ``journal``: a folder for what was computed so far; an interrupted trial goes on there.
     """
@@ -63,7 +63,7 @@ class Trial:
     ages_s: tuple[float, ...] | Literal["earliest"] = "earliest"
     compensation: Compensation = "none"
     chips: int = 1
-    calibration: str = "none"
+    calibration: str | int = "none"
     bias_images: int = 0
     refit: bool = False
     journal: Place = "nowhere"
@@ -152,9 +152,7 @@ class _Bench:
         self._check_basis()
         self.at_once = self._images_at_once()
         self.refits: dict[int, Refitted] = {}
-        self.calibration: Calibration = FULL
-        if trial.calibration != "none":
-            self.calibration = load_calibration(trial.calibration, self.layout, hardware)
+        self.calibration: Calibration = self._calibration()
 
     def _check_levels(self) -> None:
         """Every level of a code must be one of the device."""
@@ -170,6 +168,19 @@ class _Bench:
         if self.trial.refit and BASIS not in self.layout.contents:
             hint = "take basis_broadcast with --option basis=FILE.safetensors, or leave out --refit"
             raise ImcsimError(f"scheme '{self.plan.scheme}'", "combines no basis, so there is nothing to refit", hint)
+        if self.trial.bias_images and any(np.any(placed.bias) for placed in self.layout.placements.values()):
+            problem = "would be towards the network as it was before its basis was trained"
+            raise ImcsimError("correction of biases", problem, "leave out --bias-images")
+
+    def _calibration(self) -> Calibration:
+        given = self.trial.calibration
+        if isinstance(given, str):
+            return FULL if given == "none" else load_calibration(given, self.layout, self.hardware)
+        if not 1 <= given <= self.trial.images:
+            hint = "50 are often enough"
+            raise ImcsimError(f"calibration {given}", f"must be 1 to {self.trial.images}, the images of the run", hint)
+        made_on = {"kind": "least error", "data": self.data.name, "images": given}
+        return calibrate(self.network, self.pixels[:given], self.layout, self.hardware, made_on, self.at_once)
 
     def _images_at_once(self) -> int:
         """As many as memory allows. Raises ImcsimError where one image, or the cells of all chips, are too many."""

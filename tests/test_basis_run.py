@@ -27,6 +27,7 @@ from imcsim.plan import BasisMvm, Plan
 from imcsim.quantised import IntegerLayer, Integers, load_quantised
 from imcsim.schemes import load_scheme
 from imcsim.streams import rng
+from imcsim.values import Trial
 from tests.conftest import Outcome
 from tests.test_arrays import IDEAL
 
@@ -109,6 +110,9 @@ def test_a_bias_of_the_file_is_added_to_the_sums(file: str, fitted: FittedBasis,
     vectors = inputs_of(layer)
     before, after = (placed(where, "basis_broadcast")[1](layer, vectors) for where in (file, str(path)))
     np.testing.assert_array_equal(after - before, np.broadcast_to(bias, after.shape))
+    with pytest.raises(ImcsimError, match="correction of biases: would be towards the network as it was before"):
+        package.run(MODEL, "rram-256", "basis_broadcast", options={"basis": str(path)},
+                    trial=Trial(MODEL, DATA, 10, bias_images=5))  # fmt: skip
 
 
 def test_counts_are_those_of_the_coefficients(file: str, fitted: FittedBasis) -> None:

@@ -229,3 +229,28 @@ def test_the_command_line_makes_a_file_and_runs_with_it(imcsim: Command, tmp_pat
     refused = imcsim("run", MODEL, *words[:-1], "--calibration", str(file), "--set", "tile.adc.bits=7")
     assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
     assert "was made for adc_bits 6, here it is 7" in refused.err
+
+
+def test_ranges_from_images_of_the_run_are_those_of_a_file(tmp_path: Path) -> None:
+    """Nothing but how they were made differs, and they are found anew for every scheme of a comparison."""
+    file = tmp_path / "ranges.json"
+    calibrated(MODEL, "rram-256", DATA, 20, "static").write(file)
+    reports = [
+        package.run(MODEL, "rram-256", "static", trial=Trial(MODEL, DATA, 30, calibration=ranges))
+        for ranges in (str(file), 20)
+    ]
+    one, two = (report.summary["values"] for report in reports)
+    assert one["layers"] == two["layers"]
+    assert two["calibration"] == {"kind": "least error", "data": "fashion_mnist_1000.npz", "images": 20}
+    with pytest.raises(ImcsimError, match="calibration 31: must be 1 to 30, the images of the run"):
+        package.run(MODEL, "rram-256", "static", trial=Trial(MODEL, DATA, 30, calibration=31))
+
+
+def test_a_comparison_calibrates_every_scheme(tmp_path: Path) -> None:
+    trial = Trial(MODEL, DATA, 20, calibration=10)
+    found = package.compare(MODEL, "rram-256", writes=["radar2b_row"], batches=[1], schemes=["basis_exact"], trial=trial)
+    whole = package.compare(MODEL, "rram-256", writes=["radar2b_row"], batches=[1], schemes=["basis_exact"],
+                    trial=Trial(MODEL, DATA, 20))  # fmt: skip
+    answers = [comparison.frame.set_index("scheme")["agreement_frac"] for comparison in (found, whole)]
+    assert (answers[0] >= answers[1]).all()
+    assert answers[0].mean() > 0.94

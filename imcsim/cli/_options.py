@@ -33,7 +33,7 @@ CompensationOption = Annotated[str, typer.Option(metavar="none|global|column", h
 BiasOption = Annotated[int, typer.Option(help="Correct biases by what the chip gets wrong on so many images.")]
 RefitOption = Annotated[bool, typer.Option("--refit", help="Fit coefficients to the basis that each chip has.")]
 ChipsOption = Annotated[int, typer.Option("--seeds", help="Chips to draw, from --seed on: mean and spread.")]
-CalibrationOption = Annotated[str, typer.Option(metavar="FILE", help="Ranges of ADCs, by `imcsim calibrate`.")]
+CalibrationOption = Annotated[str, typer.Option(metavar="FILE|N", help="Ranges of ADCs: a file, or from N images.")]
 NumbersOption = Annotated[str, typer.Option(metavar="X|R,G,B", help="Of pixels from 0 to 1, as the network wants it.")]
 WriteTimesOption = Annotated[str, typer.Option(metavar="expected|sampled", help="Expected write times, or drawn ones.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
@@ -130,8 +130,8 @@ def trial(
 
     return Trial(
         model, data, images, reals("--mean", mean), reals("--std", std), device,
-        fields("--device-option", device_option), ages(age), cast(Any, compensation), chips, calibration,
-        bias_images, refit, out / "unfinished",
+        fields("--device-option", device_option), ages(age), cast(Any, compensation), chips,
+        int(calibration) if calibration.isdigit() else calibration, bias_images, refit, out / "unfinished",
     )  # fmt: skip
 
 

@@ -36,6 +36,7 @@ def compare(
     bias_images: opt.BiasOption = 0,
     refit: opt.RefitOption = False,
     chips: opt.ChipsOption = 1,
+    calibration: opt.CalibrationOption = "none",
     basis: Annotated[str, typer.Option(metavar="FILE", help="Of `imcsim basis fit`.")] = "synthetic",
     keep_runs: Annotated[bool, typer.Option("--keep-runs", help="Keep the directory of every run too.")] = False,
     json_: opt.JsonOption = False,
@@ -49,14 +50,14 @@ def compare(
     if not data:
         given = {
             "device": device, "device-option": device_option, "images": images, "mean": mean, "std": std, "age": age,
-            "compensation": compensation, "seeds": chips, "bias-images": bias_images,
+            "compensation": compensation, "seeds": chips, "calibration": calibration, "bias-images": bias_images,
             "refit": refit,
         }  # fmt: skip
         opt.need_data(given)
     else:
         trial = opt.trial(
-            workload, data, images, mean, std, device, device_option, age, compensation, chips, "none", bias_images,
-            refit, out,
+            workload, data, images, mean, std, device, device_option, age, compensation, chips, calibration,
+            bias_images, refit, out,
         )  # fmt: skip
     sizes = opt.numbers(batch or ("1" if data else "1,16,64,256"))
     with progress.bar(workload) as show:
