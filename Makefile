@@ -38,6 +38,8 @@ bench: $(TEST)
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/wires.py
 	$(BIN)/python benchmarks/colouring.py
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/basis_fit.py
+	$(BIN)/python benchmarks/basis_layer.py
+	$(BIN)/python benchmarks/refitting.py
 
 clean:
 	rm -rf $(VENV) $(OUT) imcsim-runs .pytest_cache .mypy_cache .ruff_cache

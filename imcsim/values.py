@@ -48,9 +48,10 @@ class Trial:
     programming, as the device counts them; what a plan writes for every batch is always read at the earliest age at
     which the device's model holds. ``chips``: how many chips are drawn, from the seed of the run on; times and energies
     are those of the first. ``calibration``: a file of ``imcsim calibrate``, so many of the images to calibrate
-    converters with (without their labels), or 'none' for the whole range. ``bias_images``: so many of the images, without their labels, tell freshly written crossbars by how much to
-    correct biases. ``refit``: fit the coefficients of a basis anew to the one that each chip turned out to have.
-    ``journal``: a folder for what was computed so far; an interrupted trial goes on there.
+    converters with (without their labels), or 'none' for the whole range. ``bias_images``: so many of the images,
+    without their labels, tell freshly written crossbars by how much to correct biases. ``refit``: fit the coefficients
+    of a basis anew to the one that each chip turned out to have. ``journal``: a folder for what was computed so far; an
+    interrupted trial goes on there.
     """
 
     model: str

@@ -2,10 +2,10 @@
 
     python benchmarks/basis_study/study.py [STAGE ...] [--fashion FOLDER] [--cifar FOLDER --resnet20 MODEL.onnx]
 
-Stages, in order: fit, train (needs the extra `train`), pareto, claim, crossover, lifetime, writes, figures; all without
-any name. FOLDER of --fashion: the idx files of Fashion-MNIST; of --cifar: the binaries of CIFAR-10 or the archives
-cifar10_jpeg_{train,test}.tar.xz; MODEL.onnx: a quantised ResNet-20. Networks without images are left out of the
-first three stages. Tables go to benchmarks/basis_study/results, figures to docs/figures, bases to --work.
+Stages, in order: fit, train (needs the extra `train`), pareto, claim, crossover, sparsity, lifetime, writes, figures;
+all of them without any name. FOLDER of --fashion: the idx files of Fashion-MNIST; of --cifar: the binaries of CIFAR-10
+or the archives cifar10_jpeg_{train,test}.tar.xz; MODEL.onnx: a quantised ResNet-20. Networks without images are left
+out of the first three stages. Tables go to benchmarks/basis_study/results, figures to docs/figures, bases to --work.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import crossover_map
 import lifetime
 import pareto
 import points
+import sparsity
 import writes
 from networks import networks
 
@@ -51,6 +52,7 @@ def stages(arguments: argparse.Namespace) -> dict[str, Stage]:
         "pareto": each(pareto.run, RESULTS),
         "claim": lambda progress: claim.run(RESULTS, progress),
         "crossover": lambda progress: crossover_map.run(RESULTS, progress),
+        "sparsity": lambda progress: sparsity.run(RESULTS, progress),
         "lifetime": lambda progress: lifetime.run(RESULTS, progress),
         "writes": lambda progress: writes.run(RESULTS, progress, arguments.resnet20),
         "figures": lambda progress: figures(),
