@@ -14,11 +14,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import imcsim as package
+from imcsim.basis.digital import combined
+from imcsim.basis.fitted import load_fitted
 from imcsim.calibrating import calibrated
+from imcsim.datasets import load_dataset
 from imcsim.errors import ImcsimError
 from imcsim.functional import calibration as calibrations
 from imcsim.functional.calibration import CANDIDATES, Calibration, Range, calibrate, load_calibration
-from imcsim.quantised import IntegerLayer
+from imcsim.functional.placement import layout
+from imcsim.hardware import load_hardware
+from imcsim.importers import load_network
+from imcsim.quantised import IntegerLayer, Integers, load_quantised
+from imcsim.schemes import load_scheme
 from imcsim.values import Trial
 from tests.conftest import Outcome
 from tests.crossbars import Placed, placed, small_chip
@@ -254,3 +261,28 @@ def test_a_comparison_calibrates_every_scheme(tmp_path: Path) -> None:
     calibrated_frac, whole_frac = (each.frame.set_index("scheme")["agreement_frac"] for each in found)
     assert (calibrated_frac >= whole_frac).all()
     assert calibrated_frac.mean() > 0.94
+
+
+@pytest.mark.parametrize(("scheme", "options"), [
+    ("static", {}), ("basis_broadcast", {"basis": "hadamard"}), ("basis_broadcast", {"basis": "file"}),
+    ("basisn_inferred", {"basis": "file"}),
+])  # fmt: skip
+def test_ranges_are_those_of_what_the_crossbars_themselves_answer(scheme: str, options: dict[str, str]) -> None:
+    """A basis answers otherwise than the network that it was fitted to, so later layers see other inputs."""
+    given = {"basis": str(MODELS / "resnet8_fashion_basis.safetensors")} if options.get("basis") == "file" else options
+    hardware, network = load_hardware("rram-256"), load_quantised(MODEL)
+    plan = load_scheme(scheme, given).plan(load_network(MODEL), hardware, 1, 0)
+    places = layout(plan, network.layers, hardware)
+    multiply = combined(load_fitted(given["basis"])) if "file" in options.values() else IntegerLayer.sums
+    images = network.pixels(load_dataset(DATA).first(1))
+
+    def compare(layer: IntegerLayer, vectors: Integers) -> Integers:
+        found = places.placements[layer.name].exact(layer, vectors, places.contents)
+        np.testing.assert_array_equal(found, multiply(layer, vectors))
+        return found
+
+    network.run(images, compare)
+    ranges = calibrate(network, images, places, hardware, {}).layers
+    sums = calibrations._Sums(places, hardware)
+    network.run(images, lambda layer, vectors: (sums(layer, vectors), multiply(layer, vectors))[1])
+    assert {name: found.seen for name, found in ranges.items()} == {n: len(c) - 1 for n, c in sums.counts.items()}

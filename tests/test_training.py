@@ -294,6 +294,26 @@ def test_a_loss_that_is_no_number_ends_the_training(folder: Path, tmp_path: Path
         train(folder / "int8.onnx", replace(before, layers=layers), images(folder), OPTIONS, tmp_path / "u")
 
 
+def test_a_training_that_only_harms_keeps_what_it_was_given(folder: Path, tmp_path: Path) -> None:
+    before = load_fitted(folder / "basis.safetensors")
+    after = trained(folder, tmp_path / "u", epochs=1, rate=1.0)
+    assert after.made_on["training"]["epochs"][0]["accuracy_frac"] < 0.3
+    np.testing.assert_array_equal(after.elements, before.elements)
+
+
+def test_places_and_test_images_are_checked_before_the_training(
+    folder: Path, imcsim: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    words = ["basis", "train", *(str(folder / name) for name in ("int8.onnx", "basis.safetensors"))]
+    words += ["--data", str(folder / "train.npz")]
+    outcome = imcsim(*words, "-o", str(tmp_path))
+    assert (outcome.code, "is a directory, not a file" in outcome.err) == (2, True)
+    np.savez(tmp_path / "wide.npz", images=np.zeros((3, 1, 9, 9), np.float32), labels=np.zeros(3, int))
+    outcome = imcsim(*words, "-o", str(tmp_path / "t.safetensors"), "--test", str(tmp_path / "wide.npz"))
+    assert (outcome.code, "takes images of 1 x 8 x 8" in outcome.err) == (2, True)
+    assert not list(tmp_path.glob("t.*"))
+
+
 def test_images_and_labels_of_other_networks_are_refused(folder: Path, tmp_path: Path) -> None:
     before, model = load_fitted(folder / "basis.safetensors"), folder / "int8.onnx"
     wide = Dataset("wide", np.zeros((9, 1, 9, 9), np.float32), np.zeros(9, np.int64))

@@ -38,6 +38,7 @@ CASES: list[tuple[str, list[Any], dict[str, Any]]] = [  # operator, inputs (a sh
     ("AveragePool", [IMAGE], {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}),
     ("AveragePool", [IMAGE], {"kernel_shape": [3, 3], "pads": [1, 0, 1, 2], "count_include_pad": 1}),
     ("Clip", [IMAGE, np.float32(-0.5), np.float32(0.7)], {}),
+    ("Clip", [IMAGE], {}),
     ("Concat", [IMAGE, (2, 4, 7, 6)], {"axis": 1}),
     ("Conv", [IMAGE, (4, 3, 3, 3), (4,)], {"pads": [1, 1, 1, 1], "strides": [2, 2]}),
     ("Conv", [IMAGE, (6, 1, 3, 2)], {"group": 3, "pads": [0, 1, 2, 1], "dilations": [2, 1]}),
@@ -203,12 +204,32 @@ def test_coefficients_that_are_not_chosen_have_the_gradient_that_they_would_have
     assert (~layer.chosen).any()
 
 
-def test_operators_that_cannot_be_trained_through_are_named(tmp_path: Path) -> None:
+def one_node(kind: str, **attributes: Any) -> onnx.ModelProto:
     graph = helper.make_graph(
-        [helper.make_node("ArgMax", ["x"], ["y"], name="last")], "one",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 3))],
-        [helper.make_tensor_value_info("y", TensorProto.INT64, None)],
+        [helper.make_node(kind, ["x"], ["y"], name="last", **attributes)], "one",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 3, 8, 8))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
     )  # fmt: skip
-    onnx.save(helper.make_model(graph), tmp_path / "net.onnx")
-    with pytest.raises(ImcsimError, match=r"node 'last' \(ArgMax\): cannot be trained through"):
+    return helper.make_model(graph)
+
+
+@pytest.mark.parametrize(("kind", "attributes", "problem"), [
+    ("ArgMax", {}, r"\(ArgMax\): cannot be trained through"),
+    ("MaxPool", {"kernel_shape": [3, 3], "auto_pad": "SAME_UPPER"}, "it pads as it sees fit"),
+    ("Squeeze", {}, "it does not say which axes"),
+    ("Transpose", {}, "it does not say which perm"),
+])  # fmt: skip
+def test_operators_that_cannot_be_trained_through_are_named(
+    kind: str, attributes: dict[str, Any], problem: str, tmp_path: Path
+) -> None:
+    onnx.save(one_node(kind, **attributes), tmp_path / "net.onnx")
+    with pytest.raises(ImcsimError, match=f"node 'last' .*{problem}"):
         load_differentiable(tmp_path / "net.onnx")
+    with pytest.raises(ImcsimError, match="is no ONNX file"):
+        load_differentiable("net.tflite")
+
+
+def test_a_softmax_in_the_end_is_left_to_the_loss() -> None:
+    x = torch.randn(2, 3, 8, 8)
+    found = DifferentiableNetwork(one_node("Softmax", axis=1), "one.onnx")(x, {})
+    np.testing.assert_array_equal(found.numpy(), x.flatten(1).numpy())

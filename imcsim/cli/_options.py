@@ -47,6 +47,13 @@ def check_place(out: Path) -> None:
         raise ImcsimError(f"--out {out}", f"{place} {problem}", "choose another place")
 
 
+def check_file(out: Path) -> None:
+    """Refuse a file that cannot be written before anything is computed."""
+    if out.is_dir():
+        raise ImcsimError(f"--out {out}", "is a directory, not a file", "name a file in it")
+    check_place(out.parent)
+
+
 def pairs(flag: str, texts: list[str] | None) -> dict[str, str]:
     """``key=value`` texts as a mapping."""
     found = {}
@@ -131,7 +138,7 @@ def trial(
     return Trial(
         model, data, images, reals("--mean", mean), reals("--std", std), device,
         fields("--device-option", device_option), ages(age), cast(Any, compensation), chips,
-        int(calibration) if calibration.isdigit() else calibration, bias_images, refit, out / "unfinished",
+        int(calibration) if calibration.isdecimal() else calibration, bias_images, refit, out / "unfinished",
     )  # fmt: skip
 
 

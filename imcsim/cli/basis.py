@@ -13,7 +13,7 @@ from imcsim.cli._console import console
 from imcsim.errors import ImcsimError
 
 if TYPE_CHECKING:
-    from imcsim.basis.training.train import Tested
+    from imcsim.basis.training.testing import Tested
 
 app = typer.Typer(help="Bases that layers are combined from.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -54,7 +54,7 @@ def fit(
     from imcsim.basis.fitted import save_fitted
     from imcsim.basis.summary import view
 
-    opt.check_place(out.parent)
+    opt.check_file(out)
     options = FitOptions(
         vectors, length, nonzeros, coeff_bits, basis_bits, coefficients, init, rounds, opt.words(resident), seed,
         residual, opt.words(residual_layers),
@@ -92,15 +92,19 @@ def train(
     from imcsim.basis.fitted import load_fitted, save_fitted
     from imcsim.basis.training.options import TrainOptions
     from imcsim.datasets import load_dataset
+    from imcsim.quantised import load_quantised
 
-    opt.check_place(out.parent)
+    opt.check_file(out)
     options = TrainOptions(
         epochs, batch, rate, noise, contest, lines, distil, validation, opt.words(augment),
         opt.reals("--mean", mean), opt.reals("--std", std), threads, seed,
     )  # fmt: skip
     before, images = load_fitted(basis), load_dataset(data)
     unseen = load_dataset(test) if test else None
-    training, unfinished = _training(), out.with_suffix(".unfinished")
+    training, testing = _training()
+    if unseen:
+        testing.check_images(load_quantised(model), unseen)
+    unfinished = out.with_name(f"{out.name}.unfinished")
     with progress.bar(str(basis)) as show:
         found = training.train(model, before, images, options, unfinished, show)
     save_fitted(found, out)
@@ -109,17 +113,18 @@ def train(
         accuracy = 100 * epoch["accuracy_frac"]
         typer.echo(f"epoch {number:<4} loss {epoch['loss']:.4f}   {accuracy:.2f} % of the validation images")
     if unseen:
-        typer.echo(_said(training.test(model, before, found, unseen, options)))
+        typer.echo(_said(testing.test(model, before, found, unseen, options)))
     typer.echo(f"written to {out}", err=True)
 
 
-def _training() -> ModuleType:
+def _training() -> tuple[ModuleType, ModuleType]:
     """Raises ImcsimError without PyTorch."""
     try:
-        from imcsim.basis.training import train as module
+        from imcsim.basis.training import testing
+        from imcsim.basis.training import train as training
     except ModuleNotFoundError as error:
         raise ImcsimError("imcsim basis train", f"needs {error.name}", "pip install 'imcsim[train]'") from None
-    return module
+    return training, testing
 
 
 def _said(tested: Tested) -> str:

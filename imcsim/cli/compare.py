@@ -10,6 +10,7 @@ import typer
 
 from imcsim.cli import _options as opt
 from imcsim.cli._console import console
+from imcsim.errors import ImcsimError
 
 
 def compare(
@@ -36,7 +37,7 @@ def compare(
     bias_images: opt.BiasOption = 0,
     refit: opt.RefitOption = False,
     chips: opt.ChipsOption = 1,
-    calibration: opt.CalibrationOption = "none",
+    calibration: Annotated[str, typer.Option(metavar="N", help="Ranges of ADCs, from N images.")] = "none",
     basis: Annotated[str, typer.Option(metavar="FILE", help="Of `imcsim basis fit`.")] = "synthetic",
     keep_runs: Annotated[bool, typer.Option("--keep-runs", help="Keep the directory of every run too.")] = False,
     json_: opt.JsonOption = False,
@@ -46,6 +47,9 @@ def compare(
     from imcsim.compare import compare as contrast
 
     opt.check_place(out)
+    if calibration != "none" and not calibration.isdecimal():
+        hint = "give a number of images, by which each is calibrated"
+        raise ImcsimError(f"--calibration {calibration}", "a file is of one scheme, here are several", hint)
     trial = None
     if not data:
         given = {

@@ -140,4 +140,4 @@ def refresh(report: Report, interval_s: float, images_per_second: float | None =
 def _check(**numbers: float) -> None:
     for name, value in numbers.items():
         if not 0 < value < math.inf:
-            raise ImcsimError(name, f"{value} must be a number above 0")
+            raise ImcsimError(name, f"{value} must be a finite number above 0")

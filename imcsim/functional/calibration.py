@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -72,7 +71,8 @@ def calibrate(
 ) -> Calibration:
     """The range of each layer whose converter errs least, in squares, on the column sums of ``images`` (n, ...).
 
-    Sums are those of exact cells; of every layer and batch at most ``MOST_VECTORS`` vectors are looked at.
+    Sums are those of exact cells, on what the layers before make of the images with such sums; of every layer and batch
+    at most ``MOST_VECTORS`` vectors are looked at.
     """
     sums = _Sums(layout, hardware)
     for start in range(0, len(images), at_once):
@@ -90,20 +90,8 @@ def geometry(layout: Layout, hardware: Hardware) -> dict[str, Any]:
     return {
         "rows": bar.rows, "columns": bar.columns, "bits_per_cell": bar.bits_per_cell, "polarity": bar.polarity,
         "wordlines_active": bar.wordlines_active, "dac_bits": bar.dac_bits, "adc_bits": hardware.tile.adc.bits,
-        "combined": combined, "contents": _fingerprint(layout),
+        "combined": combined, "contents": layout.conversions_hash,
     }  # fmt: skip
-
-
-def _fingerprint(layout: Layout) -> str:
-    """A hash of what lies in the crossbars and of what is connected for a conversion."""
-    whole = hashlib.sha256()
-    for content in layout.contents.values():
-        for block in content.blocks:
-            whole.update(np.ascontiguousarray(block.weights, np.int64).tobytes())
-    for placement in layout.placements.values():
-        for part in placement.parts:
-            whole.update(part.masks.encode() if isinstance(part.masks, str) else np.packbits(part.masks).tobytes())
-    return whole.hexdigest()[:16]
 
 
 def load_calibration(path: str, layout: Layout, hardware: Hardware) -> Calibration:
@@ -134,12 +122,13 @@ class _Sums:
         self.counts: dict[str, NDArray[np.int64]] = defaultdict(lambda: np.zeros(1, np.int64))
 
     def __call__(self, layer: IntegerLayer, vectors: Integers) -> Integers:
-        if layer.name in self.layout.placements:
-            driven = InputCode.of(layer).driven(vectors)
-            some = driven[:: -(-len(driven) // MOST_VECTORS)]
-            for part in self.layout.placements[layer.name].parts:
-                self._count(layer, part, some[:, part.rows])
-        return layer.sums(vectors)
+        if layer.name not in self.layout.placements:
+            return layer.sums(vectors)
+        placement, driven = self.layout.placements[layer.name], InputCode.of(layer).driven(vectors)
+        some = driven[:: -(-len(driven) // MOST_VECTORS)]
+        for part in placement.parts:
+            self._count(layer, part, some[:, part.rows])
+        return placement.exact(layer, vectors, self.layout.contents)
 
     def _count(self, layer: IntegerLayer, part: Part, inputs: Integers) -> None:
         content, bar = self.layout.contents[part.content], self.hardware.crossbar

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -95,12 +96,30 @@ class Placement:
             return np.asarray(added - shift * self.row_sums + exact)
         return np.asarray(np.rint(added * self.scale - shift * self.row_sums + exact), np.int64)
 
+    def exact(self, layer: IntegerLayer, vectors: Integers, contents: Mapping[str, Content]) -> Integers:
+        """Sums (images, positions, channels) of vectors (images, positions, groups, rows) on exact crossbars."""
+        flat = vectors.reshape(-1, layer.groups * layer.rows)
+        added = np.zeros((len(flat), layer.channels), np.int64)
+        for part in self.parts:
+            blocks = [contents[part.content].blocks[number].weights for number in part.numbers]
+            found = _product(flat[:, part.rows], np.concatenate(blocks, axis=1)[: len(part.rows)])
+            found = found if isinstance(part.masks, str) else _product(found, part.masks)
+            found = found if isinstance(part.coefficients, str) else _product(found, part.coefficients)
+            added[:, part.channels] += found
+        whole = self.sums(added, 0, self.residual_sums(layer, vectors)) + layer.bias + self.bias
+        return whole.reshape(*vectors.shape[:2], -1)
+
     def residual_sums(self, layer: IntegerLayer, vectors: Integers) -> int | Integers:
         """(vectors, channels) what the residual makes of inputs (images, positions, groups, rows); 0 without one."""
         if self.residual is None:
             return 0
         unbiased = replace(layer, weights=self.residual, bias=np.zeros_like(layer.bias))
         return unbiased.sums(vectors).reshape(-1, layer.channels)
+
+
+def _product(x: Integers, matrix: NDArray[Any]) -> Integers:
+    """In floats, which are far below 2^53 and a library multiplies."""
+    return np.asarray(x.astype(np.float64) @ matrix.astype(np.float64)).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -113,6 +132,29 @@ class Layout:
     contents: Mapping[str, Content]
     placements: Mapping[str, Placement]
     rewritten: frozenset[str] = frozenset()
+
+    @property
+    def conversions_hash(self) -> str:
+        """Of what lies in the crossbars and of what is connected for a conversion."""
+        weights = [block.weights for content in self.contents.values() for block in content.blocks]
+        return _hash([*weights, *(part.masks for placed in self.placements.values() for part in placed.parts)])
+
+    @property
+    def hash(self) -> str:
+        """Of all that decides a sum: the conversions, and what becomes of their results."""
+        whole: list[Any] = [self.conversions_hash]
+        for placed in self.placements.values():
+            whole += [placed.row_sums, placed.scale, placed.bias, placed.residual]
+            whole += [part.coefficients for part in placed.parts]
+        return _hash(whole)
+
+
+def _hash(parts: Iterable[Any]) -> str:
+    whole = hashlib.sha256()
+    for part in parts:
+        array = np.asarray("none" if part is None else part)
+        whole.update(np.packbits(array).tobytes() if array.dtype == bool else array.tobytes())
+    return whole.hexdigest()[:16]
 
 
 def layout(plan: Plan, layers: Sequence[IntegerLayer], hardware: Hardware) -> Layout:

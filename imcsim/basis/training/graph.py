@@ -12,7 +12,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor
 from torch.nn import functional
 
-from imcsim.basis.training.operators import OPERATORS, conv
+from imcsim.basis.training.operators import OPERATORS, conv, why_not
 from imcsim.errors import ImcsimError
 from imcsim.quantised.onnx_graph import load_onnx
 
@@ -51,6 +51,7 @@ class DifferentiableNetwork:
             raise ImcsimError(self.where, "its images are integers, through which no gradient passes", HINT)
         self.input, self.output = entry.name, graph.output[0].name
         self.nodes = self._folded([_Node(node) for node in graph.node])
+        self.output = self._before_softmax()
 
     def _folded(self, nodes: list[_Node]) -> list[_Node]:
         """The nodes that depend on images; what does not becomes a constant."""
@@ -58,13 +59,22 @@ class DifferentiableNetwork:
         for node in nodes:
             if node.kind == "Constant":
                 self.constants[node.gives] = _tensor(numpy_helper.to_array(node.attributes["value"]))
-            elif node.kind not in OPERATORS:
-                raise ImcsimError(f"{self.where}: node '{node.name}' ({node.kind})", "cannot be trained through", HINT)
+            elif problem := why_not(node.kind, len(node.reads), node.attributes):
+                raise ImcsimError(f"{self.where}: node '{node.name}' ({node.kind})", problem, HINT)
             elif all(name in self.constants for name in node.reads if name):
                 self.constants[node.gives] = node.run(self.constants)
             else:
                 left.append(node)
         return left
+
+    def _before_softmax(self) -> str:
+        """The scores: a softmax in the end would be one too many, for the loss takes its own."""
+        makers: dict[str, _Node] = {node.gives: node for node in self.nodes}
+        at: str = self.output
+        while at in makers and makers[at].kind in ("QuantizeLinear", "DequantizeLinear", "Identity"):
+            at = makers[at].reads[0]
+        last = makers.get(at)
+        return last.reads[0] if last and last.kind == "Softmax" else str(self.output)
 
     def __call__(self, images: Tensor, replaced: Mapping[str, Weights]) -> Tensor:
         """(images, classes) scores, with other weights for the layers that are ``replaced``."""
@@ -78,8 +88,10 @@ class DifferentiableNetwork:
 
 class _Node:
     def __init__(self, node: NodeProto) -> None:
-        self.kind, self.reads, self.gives = node.op_type, list(node.input), node.output[0]
-        self.name = node.name or self.gives
+        self.kind: str = node.op_type
+        self.reads: list[str] = list(node.input)
+        self.gives: str = node.output[0]
+        self.name: str = node.name or self.gives
         self.attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
 
     def run(self, values: Values) -> Tensor:

@@ -17,7 +17,9 @@ Attributes = Mapping[str, Any]
 Inputs = Sequence[Any]  # tensors; None where an optional one is left out
 Operator = Callable[[Inputs, Attributes], Tensor]
 
-RANGES = {torch.uint8: (0, 255), torch.int8: (-128, 127)}  # of the integers of activations
+RANGES = {  # of the integers of activations
+    torch.uint8: (0, 255), torch.int8: (-128, 127), torch.int16: (-(1 << 15), (1 << 15) - 1),
+}  # fmt: skip
 CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 AVERAGE = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
 MOST = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
@@ -107,18 +109,29 @@ def _pad(inputs: Inputs, attributes: Attributes) -> Tensor:
 def _clip(inputs: Inputs, attributes: Attributes) -> Tensor:
     bounds = [value if value is None else float(value) for value in (*inputs[1:], None, None)[:2]]
     x: Tensor = inputs[0]
+    if not {"min", "max"} & set(attributes) and bounds == [None, None]:
+        return x
     return x.clamp(attributes.get("min", bounds[0]), attributes.get("max", bounds[1]))
 
 
 def _reduce_mean(inputs: Inputs, attributes: Attributes) -> Tensor:
-    axes = inputs[1].tolist() if len(inputs) > 1 else list(attributes["axes"])
     x: Tensor = inputs[0]
-    return x.mean(axes, keepdim=bool(attributes.get("keepdims", 1)))
+    return x.mean(_axes(inputs, attributes), keepdim=bool(attributes.get("keepdims", 1)))
+
+
+def _squeeze(inputs: Inputs, attributes: Attributes) -> Tensor:
+    x: Tensor = inputs[0]
+    return x.squeeze(_axes(inputs, attributes))
+
+
+def _axes(inputs: Inputs, attributes: Attributes) -> list[int]:
+    """An input of newer operators, an attribute of older ones."""
+    return list(inputs[1].tolist() if len(inputs) > 1 else attributes["axes"])
 
 
 def _quantise(inputs: Inputs, attributes: Attributes) -> Tensor:
     """Rounded to the grid of its integers; the gradient passes where nothing is cut off."""
-    x, scale, zero = inputs
+    x, scale, zero = (*inputs, torch.zeros((), dtype=torch.uint8))[:3]
     low, high = RANGES[zero.dtype]
     rounded: Tensor = _Rounded.apply(x, float(scale), low - int(zero), high - int(zero))  # type: ignore[no-untyped-call]
     return rounded
@@ -177,7 +190,19 @@ OPERATORS: Mapping[str, Operator] = {
     "Sigmoid": lambda inputs, _: torch.sigmoid(inputs[0]),
     "Slice": _slice,
     "Softmax": lambda inputs, attributes: inputs[0].softmax(attributes.get("axis", -1)),
-    "Squeeze": lambda inputs, _: inputs[0].squeeze(inputs[1].tolist()) if len(inputs) > 1 else inputs[0].squeeze(),
+    "Squeeze": _squeeze,
     "Sub": lambda inputs, _: inputs[0] - inputs[1],
     "Transpose": lambda inputs, attributes: inputs[0].permute(attributes["perm"]),
 }
+
+
+def why_not(kind: str, n_inputs: int, attributes: Attributes) -> str:
+    """Why no gradient passes through a node of a kind; empty where one does."""
+    if kind not in OPERATORS:
+        return "cannot be trained through"
+    if attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
+        return "cannot be trained through: it pads as it sees fit"
+    needs = {"ReduceMean": "axes", "Squeeze": "axes", "Transpose": "perm"}.get(kind, "")
+    if needs and needs not in attributes and (needs == "perm" or n_inputs < 2):
+        return f"cannot be trained through: it does not say which {needs}"
+    return ""

@@ -18,19 +18,19 @@ from torch.nn import functional
 
 import imcsim
 from imcsim import streams
-from imcsim.basis.digital import answers, combined
 from imcsim.basis.fitted import FittedBasis, check_fits
 from imcsim.basis.training.contest import Contest, choose_anew
 from imcsim.basis.training.graph import DifferentiableNetwork, load_differentiable
 from imcsim.basis.training.images import epoch_batches, plain_batches, split
 from imcsim.basis.training.options import TrainOptions
 from imcsim.basis.training.parameters import TrainableBasis
+from imcsim.basis.training.testing import check_images
 from imcsim.config import canonical_hash
 from imcsim.datasets import Dataset
 from imcsim.errors import ImcsimError
 from imcsim.files import new_file
 from imcsim.progress import Progress, silent
-from imcsim.quantised import IntegerLayer, QuantisedNetwork, load_quantised
+from imcsim.quantised import QuantisedNetwork, load_quantised
 
 TURN = 10  # batches for the coefficients, then as many for the basis
 WARM_FRAC = 0.05  # of all batches, in which the rate rises
@@ -39,35 +39,13 @@ COEFFICIENTS, BASIS = "coefficients", "basis"
 
 @dataclass(frozen=True)
 class Epoch:
-    """``loss``: on average; ``accuracy_frac``: of the images that choose, with the noise of the training."""
+    """``loss``: on average, without the contest term.
+
+    ``accuracy_frac``: of the images that choose, with the noise of the training.
+    """
 
     loss: float
     accuracy_frac: float
-
-
-@dataclass(frozen=True)
-class Tested:
-    """Shares of the test images that are classified correctly, all sums exact: by the 8-bit network that was given, on
-    the basis before the training, and on the trained one.
-    """
-
-    name: str
-    n_images: int
-    network_frac: float
-    before_frac: float
-    after_frac: float
-
-
-def test(model: str | Path, before: FittedBasis, after: FittedBasis, data: Dataset, options: TrainOptions) -> Tested:
-    """The accuracies of a training, on images that it has not seen. Raises ImcsimError where they do not fit."""
-    network = load_quantised(model)
-    _check_images(network, data)
-    pixels = network.pixels(data, options.mean, options.std)
-    right = [
-        answers(network, data, pixels, multiply) / len(data.labels)
-        for multiply in (IntegerLayer.sums, combined(before), combined(after))
-    ]
-    return Tested(data.name, len(data.labels), *right)
 
 
 def train(
@@ -85,7 +63,7 @@ def train(
     """
     network = load_quantised(model)
     check_fits(basis, network.layers, len(basis.elements))
-    _check_images(network, data)
+    check_images(network, data)
     if any(len(own.residual) for own in basis.layers.values()):
         problem = "has a residual, which corrects weights that a training gives up"
         raise ImcsimError("basis", problem, "fit it again without --residual")
@@ -97,14 +75,6 @@ def train(
         training.run_epoch(progress)
         training.save(unfinished)
     return training.result(Path(model).name)
-
-
-def _check_images(network: QuantisedNetwork, data: Dataset) -> None:
-    network.check_images(data.images.shape[1:])
-    classes = network.layers[-1].channels
-    if data.labels.min() < 0 or data.labels.max() >= classes:
-        problem = f"has labels up to {data.labels.max()}, the network has {classes} classes"
-        raise ImcsimError(data.name, problem, "give the data set that it was trained on")
 
 
 def _identity(model: str | Path, basis: FittedBasis, data: Dataset, options: TrainOptions) -> str:
@@ -132,7 +102,8 @@ class _Training:
         vectors = basis.elements.shape[1]
         self.contest = Contest.of(options.contest, options.lines, basis.nonzeros, vectors)
         self.turns = {COEFFICIENTS: self._coefficient_optimiser(), BASIS: self._adam([[self.own.elements]])}
-        self.epoch, self.history, self.best = 0, list[Epoch](), self._state()
+        self.epoch, self.history = 0, list[Epoch]()
+        self.best, self.best_frac = self._state(), -1.0
         self.steps = -(-len(self.data.labels) // options.batch)
 
     def _coefficient_optimiser(self) -> torch.optim.Optimizer:
@@ -149,6 +120,8 @@ class _Training:
     # -- one epoch -----------------------------------------------------------------------------------------------------
 
     def run_epoch(self, progress: Progress) -> None:
+        if not self.epoch:
+            self.best_frac = self.accuracy(self.validation)  # no epoch may be worse than none
         total, seen = 0.0, 0
         for number, (images, labels) in enumerate(epoch_batches(self.data, self.options, self.epoch)):
             step = self.epoch * self.steps + number
@@ -159,8 +132,8 @@ class _Training:
                 problem = f"the loss is no number any more in epoch {self.epoch + 1}"
                 raise ImcsimError("--rate", problem, "take a lower one")
         accuracy = self.accuracy(self.validation)
-        if not self.history or accuracy > max(epoch.accuracy_frac for epoch in self.history):
-            self.best = self._state()
+        if accuracy > self.best_frac:
+            self.best, self.best_frac = self._state(), accuracy
         self.history.append(Epoch(total / seen, accuracy))
         self.epoch += 1
         if self.epoch < self.options.epochs:
@@ -176,11 +149,11 @@ class _Training:
             group["lr"] = self.options.rate * self._share(step) * group["size"]
         self.own.elements.requires_grad_(turn is self.turns[BASIS])
         weights = self.own(self._noise(step))
-        loss = self._loss(self.scores(images, weights), images, labels)
+        loss = whole = self._loss(self.scores(images, weights), images, labels)
         if self.contest.weight and turn is self.turns[COEFFICIENTS]:
-            loss = loss + self.contest.term(self.own.layers)
+            whole = loss + self.contest.term(self.own.layers)
         self.own.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        whole.backward()  # type: ignore[no-untyped-call]
         turn.step()
         self.own.keep_in_range()
         return float(loss.detach())
@@ -224,11 +197,11 @@ class _Training:
     def save(self, path: Path) -> None:
         content = {
             "identity": self.identity, "epoch": self.epoch, "history": [asdict(epoch) for epoch in self.history],
-            "best": self.best, "own": self.own.state_dict(),
+            "best": self.best, "best_frac": self.best_frac, "own": self.own.state_dict(),
             "turns": {name: turn.state_dict() for name, turn in self.turns.items()},
         }  # fmt: skip
-        with new_file(path) as partial:
-            torch.save(content, partial)
+        with new_file(path) as partial, partial.open("wb") as file:
+            torch.save(content, file)
 
     def resume(self, path: Path, identity: str) -> None:
         """Go on where a training with the same identity was left."""
@@ -239,7 +212,7 @@ class _Training:
         if content.get("identity") != identity:
             hint = "remove it to begin anew, or give the options that it was begun with"
             raise ImcsimError(str(path), "holds another unfinished training", hint)
-        self.epoch, self.best = content["epoch"], content["best"]
+        self.epoch, self.best, self.best_frac = content["epoch"], content["best"], content["best_frac"]
         self.history = [Epoch(**epoch) for epoch in content["history"]]
         self.own.load_state_dict(content["own"])
         for name, turn in self.turns.items():
@@ -252,7 +225,8 @@ class _Training:
             "model": model, "data": self.name, "options": asdict(self.options),
             "epochs": [asdict(epoch) for epoch in self.history],
         }  # fmt: skip
-        made_on: Mapping[str, Any] = {**self.basis.made_on, "training": training}
+        of_the_fit = {key: value for key, value in self.basis.made_on.items() if key not in ("errors", "layers")}
+        made_on: Mapping[str, Any] = {**of_the_fit, "training": training}
         return replace(self.basis, elements=elements, layers=layers, made_on=made_on)
 
 
