@@ -26,12 +26,14 @@ import sparsity
 import writes
 from networks import networks
 
+from imcsim.errors import ImcsimError
 from imcsim.progress import Progress, bar
 
 HERE = Path(__file__).resolve().parent
 RESULTS, FIGURES = HERE / "results", HERE.parents[1] / "docs" / "figures"
 
 Stage = Callable[[Progress], None]
+DRAWN = {"pareto_*.csv": pareto.draw, "crossover.csv": crossover_map.draw, "lifetime.csv": lifetime.draw}
 
 
 def stages(arguments: argparse.Namespace) -> dict[str, Stage]:
@@ -62,8 +64,9 @@ def stages(arguments: argparse.Namespace) -> dict[str, Stage]:
 def figures() -> None:
     """All that can be drawn from the tables that are there."""
     FIGURES.mkdir(parents=True, exist_ok=True)
-    for draw in (pareto.draw, crossover_map.draw, lifetime.draw):
-        draw(RESULTS, FIGURES)
+    for tables, draw in DRAWN.items():
+        if list(RESULTS.glob(tables)):
+            draw(RESULTS, FIGURES)
 
 
 def main() -> None:
@@ -74,6 +77,13 @@ def main() -> None:
     parser.add_argument("--resnet20", type=Path, metavar="MODEL.onnx")
     parser.add_argument("--work", type=Path, metavar="FOLDER", default=Path("imcsim-runs/basis_study"))
     arguments = parser.parse_args()
+    try:
+        _run(arguments, parser)
+    except ImcsimError as error:
+        parser.error(str(error))
+
+
+def _run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     known = stages(arguments)
     unknown = [name for name in arguments.stages if name not in known]
     if unknown:
