@@ -12,8 +12,12 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
+from imcsim.basis.digital import answers, combined
+from imcsim.basis.fitted import check_fits, load_fitted
+from imcsim.datasets import load_dataset
 from imcsim.importers import load_network
 from imcsim.importers.onnx import import_onnx
+from imcsim.quantised import load_quantised
 from imcsim.workload import Conv, Linear, load_tensors
 
 MODELS = Path(__file__).parents[1] / "workloads" / "models"
@@ -121,3 +125,11 @@ def test_the_imported_weights_are_those_of_the_file() -> None:
         weight = stored[f"{name}.weight_quantized"]
         assert tensors[f"{name}.weight"].dtype == np.int8, name
         np.testing.assert_array_equal(tensors[f"{name}.weight"], weight.reshape(len(weight), -1), name)
+
+
+def test_the_basis_answers_as_its_page_says(sample: dict[str, NDArray[np.uint8]]) -> None:
+    (count,) = re.findall(r"of 10,000 and (\d+) of 1,000 in exact sums", PAGE.read_text())
+    basis = load_fitted(MODELS / "resnet8_fashion_basis.safetensors")
+    network, data = load_quantised(MODEL), load_dataset(SAMPLE)
+    check_fits(basis, network.layers, 128)
+    assert answers(network, data, network.pixels(data), combined(basis)) == int(count)

@@ -7,8 +7,9 @@ training images without their labels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -184,50 +185,46 @@ def sample(network: Network, part: str, n: int, work: Path) -> str:
 
 # -- the figure --------------------------------------------------------------------------------------------------------
 
-LOOKS = {"trained": {"marker": "o", "color": COLOURS[0]}, "fitted only": {"marker": "s", "color": COLOURS[1]}}
+COLOUR_OF = {"trained": COLOURS[0], "fitted only": COLOURS[1]}
+MARKER_OF = {"basis_broadcast": "o", "basisn_inferred": "s"}
+SUMS = {"basis_broadcast": "digital sums", "basisn_inferred": "analog sums (inferred)"}
 AXES = {
     "coefficient_bits": "coefficients (% of 8-bit weights)",
-    "cycles_per_inference": "cycles per inference (% of reprogramming)",
+    "cycles_per_inference": "cycles (% of rewriting layer by layer)",
 }
-TITLES = {"basis_broadcast": "broadcast, digital sums", "basisn_inferred": "exclusive, analog sums (inferred)"}
 
 
 def draw(results: Path, figures: Path) -> None:
     """Digital accuracy against stored bits and against cycles, one row for each network that has a table."""
     found = [results / f"pareto_{name}.csv" for name in TILES if (results / f"pareto_{name}.csv").exists()]
     with saved_figure(figures / "pareto", "pareto", (8.2, 0.8 + 2.7 * len(found))) as (figure, _):
-        panels = figure.subplots(len(found), 3, sharey="row", squeeze=False)
+        panels = figure.subplots(len(found), 2, sharey="row", squeeze=False)
         for row, path in zip(panels, found, strict=True):
             table = pd.read_csv(path)
             base = table[table["scheme"] == "reprogram"].iloc[0]
             name = f"{base['network'].replace('resnet', 'ResNet-')}, {base['data'].partition(' (')[0]}"
-            row[0].set_ylabel(f"{name}\ncorrect (%)")
-            _panel(row[0], table, base, "basis_broadcast", "coefficient_bits")
-            for axes, scheme in zip(row[1:], TITLES, strict=True):
-                _panel(axes, table, base, scheme, "cycles_per_inference")
-        for axes, scheme in zip(panels[0, 1:], TITLES, strict=True):
-            axes.set_title(TITLES[scheme], loc="left")
-        entries = dict(zip(*panels[0, 0].get_legend_handles_labels()[::-1], strict=True))
+            row[0].set_ylabel(f"{name}\ncorrect (%), exact sums")
+            _panel(row[0], table, base, ["basis_broadcast"], "coefficient_bits")
+            _panel(row[1], table, base, list(MARKER_OF), "cycles_per_inference")
+        entries = dict(zip(*panels[0, 1].get_legend_handles_labels()[::-1], strict=True))
         figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=3)
 
 
-def _panel(axes: Any, table: pd.DataFrame, base: Any, scheme: str, column: str) -> None:
-    """Points of one scheme, labelled with their number of coefficients; accuracies are those of exact sums."""
+def _panel(axes: Any, table: pd.DataFrame, base: Any, schemes: Sequence[str], column: str) -> None:
+    """Points of some schemes, labelled with their number of coefficients."""
     exact = table[table["scheme"] == "basis_broadcast"].set_index(["nonzeros", "seed"])["digital_frac"]
-    part = table[table["scheme"] == scheme]
     whole = base["weight_bits"] if column == "coefficient_bits" else base[column]
-    for kind, look in LOOKS.items():
-        here = part[(part["seed"] == "fitted only") == (kind == "fitted only")]
-        x = 100 * here[column] / whole
-        y = [100 * exact[key] for key in zip(here["nonzeros"], here["seed"], strict=True)]
-        axes.plot(x, y, linestyle="none", markersize=5, label=kind, alpha=0.85, **look)
-        for nonzeros in sorted(set(here["nonzeros"])):
+    for scheme, (kind, colour) in product(schemes, COLOUR_OF.items()):
+        here = table[(table["scheme"] == scheme) & ((table["seed"] == "fitted only") == (kind == "fitted only"))]
+        x = 100 * here[column].to_numpy() / whole
+        y = np.array([100 * exact[key] for key in zip(here["nonzeros"], here["seed"], strict=True)])
+        label = f"{kind}, {SUMS[scheme]}"
+        axes.plot(x, y, MARKER_OF[scheme], color=colour, markersize=5, label=label, alpha=0.85)
+        for nonzeros in sorted(set(here["nonzeros"])) if scheme != "basis_broadcast" or len(schemes) == 1 else []:
             at = (here["nonzeros"] == nonzeros).to_numpy()
-            place = (float(x[at].mean()), float(np.mean(np.array(y)[at])))
-            side = (0, 7) if kind == "trained" else (7, -11)
-            axes.annotate(f"{nonzeros:.0f}", place, xytext=side, textcoords="offset points", fontsize=8, ha="center",
-                          color=look["color"])  # fmt: skip
+            side = (-7, 6) if kind == "trained" else (8, -10)
+            axes.annotate(f"{nonzeros:.0f}", (x[at].mean(), y[at].mean()), xytext=side, textcoords="offset points",
+                          fontsize=8, ha="center", color=colour)  # fmt: skip
     axes.axhline(100 * base["digital_frac"], color="#333333", linewidth=0.9, linestyle="--", label="8-bit network")
-    axes.set(xscale="log", xlabel=AXES[column])
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("")
+    axes.set(xlabel=AXES[column], ylim=(0, 103))
+    axes.set_xlim(left=0)

@@ -20,7 +20,7 @@ from imcsim.progress import Progress
 FITTED = {"resnet8": (4, 8, 16, 32, 64), "resnet20": (8, 16, 32, 64)}  # nonzeros of each segment and kernel
 TRAINED = {  # nonzeros and seeds, in the order in which they are trained
     "resnet8": ((16, 0), (8, 0), (4, 0), (16, 1), (16, 2)),
-    "resnet20": ((16, 0), (32, 0), (8, 0)),
+    "resnet20": ((16, 0), (32, 0), (8, 0), (64, 0)),
 }
 COEFF_BITS = 4
 RESIDENT = ("first", "last")  # layers that keep weights of their own, as is usual for quantised networks
