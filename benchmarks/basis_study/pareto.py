@@ -35,6 +35,7 @@ from imcsim.values import Trial
 HARDWARE, WRITE = "rram-256", "ember2b_word"
 TILES = {"resnet8": 2, "resnet20": 4}  # of 8 crossbars: fewer than a quarter of the network takes
 IMAGES = {"resnet8": 200, "resnet20": 40}  # through crossbars
+ANALOG = {"resnet8": (4, 8, 16), "resnet20": (8, 16, 32)}  # nonzeros of the points whose first seed does so
 FITTED_IMAGES = 2000  # of the test set, for points that are not trained
 CALIBRATION_IMAGES = 50
 DAY_S = 86_400.0
@@ -77,14 +78,14 @@ class Way:
 
 
 def ways(network: str) -> Iterator[Way]:
-    """Reprogramming, and every point with digital and with analog sums; the first seed runs through crossbars.
+    """Reprogramming, and every point with digital and with analog sums; some run through crossbars.
 
     With analog sums that takes eight times as long and is left out; ``benchmarks/refitting.py`` compares their SNR.
     """
     yield Way("reprogram", None, True)
     points = [*trained(network), *fitted(network)]
     for point in points:
-        yield Way("basis_broadcast", point, point.trained == 0)
+        yield Way("basis_broadcast", point, point.trained == 0 and point.nonzeros in ANALOG[network])
     for point in points:
         yield Way("basisn_inferred", point, False)
 
