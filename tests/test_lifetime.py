@@ -100,9 +100,9 @@ def test_an_interval_is_never_longer_than_the_model_is_known() -> None:
 
 def test_numbers_that_are_none() -> None:
     for wrong in (0, -1.0, math.nan, math.inf):
-        with pytest.raises(ImcsimError, match="must be a number above 0"):
+        with pytest.raises(ImcsimError, match="must be a finite number above 0"):
             batch_for(wrong, 1e6, 38)
-        with pytest.raises(ImcsimError, match="must be a number above 0"):
+        with pytest.raises(ImcsimError, match="must be a finite number above 0"):
             refresh_interval_s(load_device("rram_wan2022"), wrong)
     report = imcsim.run("resnet20_cifar", "rram-256", "reprogram")
     with pytest.raises(ImcsimError, match="writes nothing once"):

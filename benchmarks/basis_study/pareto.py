@@ -35,7 +35,7 @@ from imcsim.values import Trial
 HARDWARE, WRITE = "rram-256", "ember2b_word"
 TILES = {"resnet8": 2, "resnet20": 4}  # of 8 crossbars: fewer than a quarter of the network takes
 IMAGES = {"resnet8": 200, "resnet20": 40}  # through crossbars
-ANALOG = {"resnet8": (4, 8, 16), "resnet20": (8, 16, 32)}  # nonzeros of the points whose first seed does so
+ANALOG = {"resnet8": (4, 8, 16), "resnet20": (8, 16, 32, 64)}  # nonzeros of the points whose first seed does so
 FITTED_IMAGES = 2000  # of the test set, for points that are not trained
 CALIBRATION_IMAGES = 50
 DAY_S = 86_400.0
