@@ -235,6 +235,16 @@ class Plan:
     facts: dict[str, object] = field(default_factory=dict)  # figures for the report, such as slots and their bound
     in_flight: int | Literal["all"] = "all"  # images that enter a phase together; the next ones when it is empty again
 
+    @property
+    def writes_by_crossbar(self) -> dict[int, int]:
+        """How often each crossbar is written for one batch; none that is not."""
+        writes: dict[int, int] = {}
+        for operation in self.operations():
+            if isinstance(operation, Program):
+                for crossbar in range(operation.region.first, operation.region.first + operation.region.total):
+                    writes[crossbar] = writes.get(crossbar, 0) + 1
+        return writes
+
     def operations(self) -> Iterator[Operation]:
         for phase in self.phases:
             yield from phase.operations

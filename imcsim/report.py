@@ -217,10 +217,9 @@ def _lifetime(report: Report) -> dict[str, Any]:
     if report.values["kind"] == "measured":
         most, crossbar = (report.values["writes"][key] for key in ("most_programmings_per_batch", "crossbar"))
     else:
-        writes = np.zeros(trace.hardware.n_crossbars, np.int64)
-        for operation, _ in trace.batch_work:
-            writes[operation.region.first : operation.region.first + operation.region.total] += 1
-        most, crossbar = int(writes.max(initial=0)), int(writes.argmax())
+        writes = trace.plan.writes_by_crossbar
+        crossbar = min(writes, key=lambda number: (-writes[number], number), default=0)
+        most = writes.get(crossbar, 0)
     if not most:
         return {"kind": "unlimited"}
     inferences = trace.hardware.cell.write.endurance_writes * trace.batch / most

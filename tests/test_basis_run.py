@@ -37,13 +37,16 @@ NETWORK = load_quantised(MODEL)
 LOSSLESS = {"tile.adc.bits": 20}
 
 
+def quick_fit(folder: Path, *resident: str) -> str:
+    """A file with 48 of 128 vectors, few enough rounds for a test."""
+    path = folder / "fitted.safetensors"
+    save_fitted(fit_file(MODEL, FitOptions(nonzeros=48, coeff_bits=5, init="svd", rounds=1, resident=resident)), path)
+    return str(path)
+
+
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """48 of 128 vectors, few enough rounds for a test."""
-    path = tmp_path_factory.mktemp("basis") / "fitted.safetensors"
-    options = FitOptions(nonzeros=48, coeff_bits=5, init="svd", rounds=1, resident=("first", "last"))
-    save_fitted(fit_file(MODEL, options), path)
-    return str(path)
+    return quick_fit(tmp_path_factory.mktemp("basis"), "first", "last")
 
 
 @pytest.fixture(scope="module")

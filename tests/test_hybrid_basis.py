@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imcsim.basis.fit import FitOptions, fit_file
 from imcsim.basis.fitted import FittedBasis, load_fitted, save_fitted
 from imcsim.errors import ImcsimError
 from imcsim.functional.arrays import AnalogArrays
@@ -24,7 +23,7 @@ from imcsim.plan import BasisMvm, Mvm, Plan
 from imcsim.schemes import load_scheme
 from tests.conftest import Outcome
 from tests.test_arrays import IDEAL
-from tests.test_basis_run import DATA, LOSSLESS, MODEL, NETWORK, inputs_of, slow_sums
+from tests.test_basis_run import DATA, LOSSLESS, MODEL, NETWORK, inputs_of, quick_fit, slow_sums
 
 NAMES = [layer.name for layer in NETWORK.layers]
 
@@ -32,10 +31,7 @@ NAMES = [layer.name for layer in NETWORK.layers]
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Its largest layer is resident: no knapsack would keep it on a small chip."""
-    path = tmp_path_factory.mktemp("basis") / "fitted.safetensors"
-    options = FitOptions(nonzeros=48, coeff_bits=5, init="svd", rounds=1, resident=("layer3.conv2", "fc"))
-    save_fitted(fit_file(MODEL, options), path)
-    return str(path)
+    return quick_fit(tmp_path_factory.mktemp("basis"), "layer3.conv2", "fc")
 
 
 @pytest.fixture(scope="module")

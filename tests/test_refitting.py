@@ -14,8 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imcsim as package
-from imcsim.basis.fit import FitOptions, fit_file
-from imcsim.basis.fitted import save_fitted
 from imcsim.basis.measuring import SPREAD, Measurements, fitted, sample_inputs, scatter2
 from imcsim.basis.refitting import _integers, _segments, refitted
 from imcsim.devices import DeviceSpec, load_device
@@ -35,6 +33,7 @@ from imcsim.streams import rng
 from imcsim.values import Trial
 from tests.conftest import Outcome
 from tests.test_arrays import IDEAL
+from tests.test_basis_run import quick_fit
 
 MODELS = Path(__file__).parents[1] / "workloads" / "models"
 MODEL, DATA = str(MODELS / "resnet8_fashion.onnx"), str(MODELS / "fashion_mnist_1000.npz")
@@ -47,10 +46,7 @@ FINE = {key.replace(".", "__"): value for key, value in LINEAR.items()}
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("basis") / "fitted.safetensors"
-    options = FitOptions(nonzeros=48, coeff_bits=5, init="svd", rounds=1, resident=("first", "last"))
-    save_fitted(fit_file(MODEL, options), path)
-    return str(path)
+    return quick_fit(tmp_path_factory.mktemp("basis"), "first", "last")
 
 
 class Refit:

@@ -14,7 +14,7 @@ import numpy as np
 from imcsim import frames, streams, units
 from imcsim.devices import DeviceSpec
 from imcsim.errors import ImcsimError
-from imcsim.plan import Plan, Program
+from imcsim.plan import Plan
 from imcsim.report import Report
 
 N_CELLS = 10_000  # of which a drift is the average
@@ -24,12 +24,7 @@ FOREVER_S = 1e12  # 32,000 years
 
 def programmings_per_batch(plan: Plan) -> int:
     """How often the crossbar that is written most is written for one batch; 0 where all weights stay."""
-    writes: dict[int, int] = {}
-    for operation in plan.operations():
-        if isinstance(operation, Program):
-            for crossbar in range(operation.region.first, operation.region.first + operation.region.total):
-                writes[crossbar] = writes.get(crossbar, 0) + 1
-    return max(writes.values(), default=0)
+    return max(plan.writes_by_crossbar.values(), default=0)
 
 
 def lifetime_images(batch: int, endurance_writes: float, programmings_per_batch: float) -> float:
