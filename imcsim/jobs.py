@@ -8,16 +8,29 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from imcsim.dataflow import reach
+from imcsim.dataflow import Reach, reach
 from imcsim.engine.capacity import least_capacities
 from imcsim.engine.contract import UNLIMITED, Edge, Job, JobOp, Resource, Stage
 from imcsim.floorplan import Lanes, lanes, route
 from imcsim.hardware import Mesh, SramBuffer
-from imcsim.plan import BasisMvm, Compute, Load, Mvm, Operation, Phase, Plan, Program, Source
+from imcsim.plan import (
+    BasisMvm,
+    Compute,
+    Load,
+    Mvm,
+    Operation,
+    OuterProduct,
+    Phase,
+    Plan,
+    Program,
+    Source,
+    TransposeMvm,
+    Update,
+)
 from imcsim.private_links import without_private_links
 from imcsim.spills import delivered, partial_name, spills_between_phases, stay_in_dram, written_bytes
 from imcsim.steps import FREE, Step, dram_step, link_steps, n_bytes
-from imcsim.timing import Actions, Context, Recipe, read_back_bytes, recipe, weight_fetch
+from imcsim.timing import Actions, Context, Recipe, read_back_bytes, recipe, scattered, weight_fetch
 from imcsim.workload import GlobalPool, Layer, View
 
 Ints = NDArray[np.int64]
@@ -90,7 +103,8 @@ class _Build:
     ops: list[JobOp] = field(default_factory=list)
     values: dict[str, Value] = field(default_factory=dict)  # outputs of this job's operations, by layer
     held: dict[int, Value] = field(default_factory=dict)  # what lies in buffers, by the operation that puts it there
-    arrivals: dict[tuple[str, str, bool], Value] = field(default_factory=dict)  # outputs that were moved, and where to
+    # outputs that were moved: where to, between its tiles, for the way back
+    arrivals: dict[tuple[str, str, bool, bool], Value] = field(default_factory=dict)
     overfull: set[str] = field(default_factory=set)  # layers whose outputs need more room than there is
     loads: dict[str, int] = field(default_factory=dict)  # loads that come once per image, by layer
 
@@ -100,7 +114,11 @@ class _Build:
         if isinstance(operation, Compute):
             self._add_compute(operation, made)
             return
-        edges = self._fetch(operation) if isinstance(operation, Program) else ()
+        edges: tuple[Edge, ...] = ()
+        if isinstance(operation, Program):
+            edges = self._fetch(operation)
+        elif isinstance(operation, Update):
+            edges = self._after(operation, made.n_vectors)
         index = self._append(operation.name, operation.layer, made, edges)
         if isinstance(operation, Load) and operation.per_image:
             self.loads[operation.layer] = index
@@ -112,6 +130,14 @@ class _Build:
         index = self._append(f"fetch {operation.layer}", operation.layer, made, ())
         count = np.repeat(np.arange(1, made.n_vectors + 1, dtype=np.int64), operation.region.copies)
         return (Edge(index, count, count),)
+
+    def _after(self, operation: Update, n_vectors: int) -> tuple[Edge, ...]:
+        """The edge from the part before, crossbar by crossbar, or from all of it where that is one vector."""
+        index = next((i for i, op in enumerate(self.ops) if op.name == operation.after), None)
+        if index is None:
+            return ()
+        needs = np.minimum(np.arange(1, n_vectors + 1, dtype=np.int64), self.ops[index].n_vectors)
+        return (Edge(index, needs, needs),)
 
     def _add_compute(self, operation: Compute, made: Recipe) -> None:
         hw, layer = self.context.hardware, operation.layer
@@ -165,12 +191,13 @@ class _Build:
         """The edge for one input of a layer; none where it is there already and costs nothing to fetch."""
         layer, workload = operation.layer, self.context.workload
         inputs = [workload.by_name[name] for name in layer.inputs]
-        spread = isinstance(operation, Mvm | BasisMvm) and not lane.single
+        spread = isinstance(operation, Mvm | BasisMvm | TransposeMvm | OuterProduct) and not lane.single
         source = inputs[index]
-        value = self._arrival(source, lane, spread) if fetched else self.values.get(source.name)
+        again = isinstance(operation, OuterProduct) and source.name in self.spilled
+        value = self._arrival(source, lane, spread, again) if fetched else self.values.get(source.name)
         if value is None:
             return []
-        reached = reach(layer, inputs, index)
+        reached = _reach(operation, inputs, index)
         needs, frees = value.needed[reached.needs], value.freed(reached.frees)
         if isinstance(operation, BasisMvm):
             needs, frees = _per_segment(needs, frees, operation.segments.count)
@@ -184,14 +211,15 @@ class _Build:
         frees[-1] = 1
         return [Edge(self.loads[operation.layer.name], np.ones(n_vectors, np.int64), frees)]
 
-    def _arrival(self, source: Layer, lane: Lanes, spread: bool) -> Value | None:
+    def _arrival(self, source: Layer, lane: Lanes, spread: bool, again: bool) -> Value | None:
         """A layer's output as it arrives at a lane: as it is, or through a move that is made once per destination.
 
-        ``spread``: it is needed on other tiles of the lane than the one that made it.
+        ``spread``: it is needed on other tiles of the lane than the one that made it. ``again``: it did not stay there
+        and comes back for an outer product.
         """
         value = self.values.get(source.name)
         home = value.lane if value else self.homes[source.name]
-        key = (source.name, lane.key, spread and home.key == lane.key)
+        key = (source.name, lane.key, spread and home.key == lane.key, again)
         if key in self.arrivals:
             return self.arrivals[key]
         size = value.bytes_per_vector if value else n_bytes(source, source.channels)
@@ -269,8 +297,19 @@ class _Build:
         return short
 
 
+def _reach(operation: Compute, inputs: list[Layer], index: int) -> Reach:
+    """What each vector of an operation reads from its input number ``index``."""
+    if isinstance(operation, TransposeMvm) or (isinstance(operation, OuterProduct) and index == 1):
+        one_by_one = np.arange(1, operation.forward.positions + 1, dtype=np.int64)
+        return Reach(one_by_one, one_by_one)
+    layer = operation.forward if isinstance(operation, OuterProduct) else operation.layer
+    return reach(layer, inputs, index)
+
+
 def _needed(operation: Compute, n_vectors: int) -> Ints:
     """Vectors that make the first p positions of an operation's output."""
+    if isinstance(operation, TransposeMvm):
+        return scattered(operation).needed
     positions = np.arange(operation.layer.positions + 1, dtype=np.int64)
     if isinstance(operation.layer, GlobalPool):
         return positions * n_vectors

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from imcsim.hardware import Hardware
+from imcsim.training_step.circuit import UpdateCircuit
+from imcsim.training_step.rates import UpdateRates
 from imcsim.workload import Layer, WeightedLayer
 
 
@@ -205,8 +207,78 @@ class Source:
     region: Region
 
 
-Operation = Program | Mvm | BasisMvm | Digital | Load | Source
-Compute = Mvm | BasisMvm | Digital | Source
+@dataclass(frozen=True)
+class TransposeMvm:
+    """Errors of a layer's inputs, from those of its outputs; one vector is one output position of the layer.
+
+    The crossbars are those of ``forward``, read the other way: N errors on the bitlines, K results on the wordlines,
+    which are added into the errors of the inputs. ``layer``: these errors, as others read them.
+    """
+
+    name: str
+    layer: Layer
+    forward: WeightedLayer
+    grid: TileGrid
+    region: Region
+    absorbed: tuple[Layer, ...] = ()
+    rows_adc: Literal["bank", "shared"] = "bank"  # converters of the rows: their own, or those of the columns
+
+
+@dataclass(frozen=True)
+class OuterProduct:
+    """Inputs times errors of a layer, added up; one vector is one output position of the layer.
+
+    ``layer`` reads the inputs of ``forward`` and the errors of its outputs. ``method``: 'digital' multiplies, a number
+    is the slots of pulse trains that meet. ``adds``: to the sum of the images before.
+    """
+
+    name: str
+    layer: Layer
+    forward: WeightedLayer
+    grid: TileGrid
+    region: Region
+    method: Literal["digital"] | int
+    adds: bool
+    absorbed: tuple[Layer, ...] = ()  # nothing is done with its sums
+
+
+@dataclass(frozen=True)
+class Update:
+    """A part of changing a layer's weights, row by row; one vector is one crossbar. ``after``: the part before it."""
+
+    name: str
+    layer: str
+    grid: TileGrid
+    region: Region
+    weight_bits: int
+    rates: UpdateRates
+    circuit: UpdateCircuit
+    after: str  # an operation of this phase, or 'nothing'
+    per_image: bool  # or once per phase
+
+
+@dataclass(frozen=True)
+class AccumulatorUpdate(Update):
+    """Add the gradient to what was accumulated, in binary cells ('pcm') or in a digital memory; one vector there."""
+
+    store: Literal["pcm", "sram", "dram"]
+    bits: int
+
+
+@dataclass(frozen=True)
+class Carry(Update):
+    """SET pulses on the pairs whose accumulator overflows."""
+
+
+@dataclass(frozen=True)
+class Refresh(Update):
+    """Its share of a check of all pairs every so many ``updates``, and of rewriting those that are selected."""
+
+    updates: int
+
+
+Operation = Program | Mvm | BasisMvm | Digital | Load | Source | TransposeMvm | OuterProduct | Update
+Compute = Mvm | BasisMvm | Digital | Source | TransposeMvm | OuterProduct
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,10 @@ def test_help_answers_at_once() -> None:
     assert min(times) < 0.5
 
 
-@pytest.mark.parametrize("command", ["run", "compare", "explain", "export", "quantize", "list", "version"])
+COMMANDS = ("run", "compare", "explain", "export", "quantize", "train", "train-step", "list", "version")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str, imcsim: Command) -> None:
     outcome = imcsim(command, "--help")
     assert (outcome.code, outcome.err) == (0, "")

@@ -30,8 +30,8 @@ torch = pytest.importorskip("torch")
 datasets = pytest.importorskip("sklearn.datasets")
 
 from imcsim.basis.training.contest import Contest, choose_anew  # noqa: E402
-from imcsim.basis.training.images import augmented, split  # noqa: E402
 from imcsim.basis.training.train import train  # noqa: E402
+from imcsim.training.images import augmented, split  # noqa: E402
 
 OPTIONS = TrainOptions(epochs=6, batch=50, rate=2e-2, validation=0.2)
 CHANNELS, CLASSES, N_TRAIN = (16, 32), 10, 1200

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from imcsim.cli import basis, compare, looking, models, run
+from imcsim.cli import basis, compare, looking, models, run, train, train_step
 from imcsim.errors import ImcsimError
 
 BAD_INPUT = 2
@@ -24,7 +24,9 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(compare.compare)
+app.command()(train_step.train_step)
 app.command()(looking.explain)
+app.command()(train.train)
 app.command()(models.export)
 app.command()(models.quantize)
 app.command()(models.calibrate)

@@ -17,8 +17,10 @@ Work = Sequence[tuple[int, int]]
 """(input phases, columns converted in each) of crossbars"""
 
 
-def array_steps(name: str, region: Region, work: Work, hw: Hardware, settle_cycles: Time = 0) -> tuple[Step, ...]:
-    """The crossbar group ``name``, and the ADC pool behind it where crossbars share one.
+def array_steps(
+    name: str, region: Region, work: Work, hw: Hardware, settle_cycles: Time = 0, bank: str = ""
+) -> tuple[Step, ...]:
+    """The crossbar group ``name``, and the ADC pool behind it where crossbars share one; ``bank``: which of several.
 
     ``work``: of every crossbar of one copy. ``settle_cycles``: what a phase takes at least, a number or one for each
     vector. With private ADCs conversion is part of the group's time, and the conversion of the last phase ends one tau
@@ -35,7 +37,8 @@ def array_steps(name: str, region: Region, work: Work, hw: Hardware, settle_cycl
     crowd = -(-region.crossbars // max(1, share.whole // share.served_at_once))
     pools = {tuple(work[start : start + crowd]) for start in range(0, len(work), crowd)}
     hold = _longest([_hold(pool, hw, settle_cycles) for pool in pools])
-    pool = Resource(f"adc[{name}]" if share.whole > 1 else f"adc[pool {share.first}]", "adc", share.served_at_once)
+    place = name if share.whole > 1 else f"pool {share.first}"
+    pool = Resource(f"adc[{place}{bank}]", "adc", share.served_at_once)
     return Step(group, hold * period, tau * period), Step(pool, hold * period, (hold + depth) * period)
 
 

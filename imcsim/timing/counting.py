@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from imcsim.plan import BasisMvm, Digital, Mvm
+from imcsim.plan import BasisMvm, Digital, Mvm, TransposeMvm
 from imcsim.workload import (
     Concat,
     Conv,
@@ -42,6 +42,6 @@ def digital_operations(layer: Layer, inputs: list[Layer]) -> float:
     return layer.elements * len(inputs)
 
 
-def absorbed_operations(operation: Mvm | BasisMvm | Digital) -> float:
+def absorbed_operations(operation: Mvm | BasisMvm | Digital | TransposeMvm) -> float:
     """Operations of one image for the element-wise layers that an operation does on its outputs."""
     return sum(digital_operations(other, [operation.layer]) for other in operation.absorbed)

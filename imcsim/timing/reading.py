@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from imcsim.floorplan import lanes, tiles_of
 from imcsim.hardware import Hardware, Mesh
-from imcsim.plan import Mvm, TileGrid
+from imcsim.plan import Mvm, Region, TileGrid
 from imcsim.steps import bus_step, digital_step, fetch_step, n_bytes, partial_bytes
 from imcsim.timing._base import Actions, Context, Recipe, recipe, times
 from imcsim.timing.arrays import array_steps
@@ -27,7 +27,7 @@ def _(operation: Mvm, context: Context) -> Recipe:
     hw, layer, grid = context.hardware, operation.layer, operation.grid
     lane, sums, sum_bytes = lanes(operation.region, hw), _sums(operation, hw), partial_bytes(layer, hw)
     work = sums.additions + sums.finished_outputs * (1 + absorbed_operations(operation) / layer.elements)
-    in_bytes = n_bytes(layer, _fetched(operation, hw)) + read_back_bytes(operation, hw)
+    in_bytes = n_bytes(layer, fetched_rows(grid, operation.region, hw)) + read_back_bytes(operation, hw)
     out_bytes = left_bytes(operation, hw)
     phases = [hw.input_phases(layer.input_quant.bits, rows) for rows in grid.rows]
     stages = (
@@ -100,12 +100,17 @@ def read_back_bytes(operation: Mvm, hw: Hardware) -> float:
     return float(sums.outputs @ sums.begun) * partial_bytes(operation.layer, hw)
 
 
-def _fetched(operation: Mvm, hw: Hardware) -> int:
+def fetched_rows(grid: TileGrid, region: Region, hw: Hardware) -> int:
     """Inputs of one vector that the buses of all tiles carry; on a tile, crossbars of one block row share theirs."""
-    grid = operation.grid
     block_row = (grid.start + np.arange(grid.crossbars)) // grid.column_tiles
-    _, first = np.unique(np.stack([tiles_of(operation.region, hw), block_row]), axis=1, return_index=True)
+    _, first = np.unique(np.stack([tiles_of(region, hw), block_row]), axis=1, return_index=True)
     return int(np.array(grid.rows)[first].sum())
+
+
+def fetched_columns(grid: TileGrid, region: Region, layer: WeightedLayer, hw: Hardware) -> float:
+    """Errors of one vector that the buses of all tiles carry; on a tile, crossbars of one block column share theirs."""
+    _, first = np.unique(np.stack([tiles_of(region, hw), _places(grid)[1]]), axis=1, return_index=True)
+    return float(np.array(grid.columns)[first].sum() / hw.weight_columns(layer.weight_quant.bits))
 
 
 def _passed_on(operation: Mvm, hw: Hardware) -> float:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from imcsim.errors import ImcsimError, did_you_mean
+from imcsim.errors import ImcsimError
+from imcsim.training.options import AUGMENTATIONS, check_ranges, check_word
 
-AUGMENTATIONS = ("flip", "shift")
 RANGES = {  # least and most
     "epochs": (1, 10_000), "batch": (1, 1 << 16), "rate": (1e-9, 1.0), "noise_frac": (0.0, 1.0),
     "contest": (0.0, 1e6), "lines": (1, 1 << 14), "distil": (0.0, 1.0),
@@ -42,12 +42,8 @@ class TrainOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for key, (least, most) in RANGES.items():
-            value = getattr(self, key)
-            if not least <= value <= most:
-                raise ImcsimError(FLAGS.get(key, f"--{key}"), f"{value} is not from {least:,} to {most:,}")
+        check_ranges(self, RANGES, FLAGS)
         if not self.validation:
             raise ImcsimError("--validation", "no image is left to choose the best epoch by", "leave it out for 0.1")
         for word in self.augment:
-            if word not in AUGMENTATIONS:
-                raise ImcsimError("--augment", f"there is no '{word}'", did_you_mean(word, AUGMENTATIONS))
+            check_word("--augment", word, AUGMENTATIONS)

@@ -21,16 +21,16 @@ from imcsim import streams
 from imcsim.basis.fitted import FittedBasis, check_fits
 from imcsim.basis.training.contest import Contest, choose_anew
 from imcsim.basis.training.graph import DifferentiableNetwork, load_differentiable
-from imcsim.basis.training.images import epoch_batches, plain_batches, split
 from imcsim.basis.training.options import TrainOptions
 from imcsim.basis.training.parameters import TrainableBasis
 from imcsim.basis.training.testing import check_images
 from imcsim.config import canonical_hash
 from imcsim.datasets import Dataset
 from imcsim.errors import ImcsimError
-from imcsim.files import new_file
 from imcsim.progress import Progress, silent
 from imcsim.quantised import QuantisedNetwork, load_quantised
+from imcsim.training.checkpoints import load_checkpoint, save_checkpoint
+from imcsim.training.images import epoch_batches, plain_batches, split
 
 TURN = 10  # batches for the coefficients, then as many for the basis
 WARM_FRAC = 0.05  # of all batches, in which the rate rises
@@ -196,22 +196,18 @@ class _Training:
 
     def save(self, path: Path) -> None:
         content = {
-            "identity": self.identity, "epoch": self.epoch, "history": [asdict(epoch) for epoch in self.history],
+            "epoch": self.epoch, "history": [asdict(epoch) for epoch in self.history],
             "best": self.best, "best_frac": self.best_frac, "own": self.own.state_dict(),
             "turns": {name: turn.state_dict() for name, turn in self.turns.items()},
         }  # fmt: skip
-        with new_file(path) as partial, partial.open("wb") as file:
-            torch.save(content, file)
+        save_checkpoint(path, self.identity, content)
 
     def resume(self, path: Path, identity: str) -> None:
         """Go on where a training with the same identity was left."""
         self.identity = identity
-        if not path.exists():
+        content = load_checkpoint(path, identity)
+        if not content:
             return
-        content = _loaded(path)
-        if content.get("identity") != identity:
-            hint = "remove it to begin anew, or give the options that it was begun with"
-            raise ImcsimError(str(path), "holds another unfinished training", hint)
         self.epoch, self.best, self.best_frac = content["epoch"], content["best"], content["best_frac"]
         self.history = [Epoch(**epoch) for epoch in content["history"]]
         self.own.load_state_dict(content["own"])
@@ -228,13 +224,6 @@ class _Training:
         of_the_fit = {key: value for key, value in self.basis.made_on.items() if key not in ("errors", "layers")}
         made_on: Mapping[str, Any] = {**of_the_fit, "training": training}
         return replace(self.basis, elements=elements, layers=layers, made_on=made_on)
-
-
-def _loaded(path: Path) -> dict[str, Any]:
-    try:
-        return dict(torch.load(path, weights_only=True))
-    except Exception as error:  # whatever a broken file makes the library raise
-        raise ImcsimError(str(path), "is no readable unfinished training", "remove it to begin anew") from error
 
 
 def _size(values: Tensor) -> float:

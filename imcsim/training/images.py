@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from imcsim import streams
-from imcsim.basis.training.options import TrainOptions
 from imcsim.datasets import Array, Dataset
 from imcsim.errors import ImcsimError
 
 SHIFT_FRAC = 0.125  # of the side, at most: 4 of 32 pixels, as is usual for CIFAR
 
 
-def split(data: Dataset, options: TrainOptions) -> tuple[Dataset, Dataset]:
+class ImageOptions(Protocol):
+    """What the options of any training say about images.
+
+    ``validation``: share of the images kept apart. ``mean``, ``std``: as of ``Dataset.scaled``.
+    """
+
+    @property
+    def batch(self) -> int: ...
+    @property
+    def validation(self) -> float: ...
+    @property
+    def augment(self) -> tuple[str, ...]: ...
+    @property
+    def mean(self) -> tuple[float, ...]: ...
+    @property
+    def std(self) -> tuple[float, ...]: ...
+    @property
+    def seed(self) -> int: ...
+
+
+def split(data: Dataset, options: ImageOptions) -> tuple[Dataset, Dataset]:
     """Images to train on, and those that choose the best epoch. Raises ImcsimError where there are too few."""
     order = streams.rng(options.seed, "validation").permutation(len(data.labels))
     n = round(options.validation * len(order))
@@ -25,7 +45,7 @@ def split(data: Dataset, options: TrainOptions) -> tuple[Dataset, Dataset]:
     return _part(data, np.sort(order[n:])), _part(data, np.sort(order[:n]))
 
 
-def epoch_batches(data: Dataset, options: TrainOptions, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+def epoch_batches(data: Dataset, options: ImageOptions, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
     """All images in the order of an epoch, changed as ``augment`` says, scaled; the last batch may be smaller."""
     rng = streams.rng(options.seed, "epoch", epoch)
     order = rng.permutation(len(data.labels))
@@ -35,13 +55,13 @@ def epoch_batches(data: Dataset, options: TrainOptions, epoch: int) -> Iterator[
         yield tensors(changed, options)
 
 
-def plain_batches(data: Dataset, options: TrainOptions, size: int = 500) -> Iterator[tuple[Tensor, Tensor]]:
+def plain_batches(data: Dataset, options: ImageOptions, size: int = 500) -> Iterator[tuple[Tensor, Tensor]]:
     """All images as they are."""
     for start in range(0, len(data.labels), size):
         yield tensors(_part(data, np.arange(start, min(start + size, len(data.labels)))), options)
 
 
-def tensors(data: Dataset, options: TrainOptions) -> tuple[Tensor, Tensor]:
+def tensors(data: Dataset, options: ImageOptions) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(data.scaled(options.mean, options.std)), torch.from_numpy(data.labels)
 
 

@@ -1,0 +1,60 @@
+"""The images of the study, cut into those for training and those for the test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from imcsim.datasets import Dataset, load_dataset
+from imcsim.training.networks import resnet8, small_cnn
+from imcsim.training.runs import Task
+
+SHEETS, N_TEST = 21, 10_000  # 60,000 training images and the first 3,000 of the test
+CIFAR_TRAIN = 10_000
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A task, and what pixels from 0 to 1 are shifted and divided by."""
+
+    task: Task
+    title: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def tasks(mnist: Path | None, fashion: Path | None, cifar: Path | None) -> dict[str, Problem]:
+    """Those whose images are at hand."""
+    found = {}
+    if mnist:
+        found["mnist"] = Problem(Task(small_cnn, *_mnist(mnist)), "MNIST, small CNN", (0.1307,), (0.3081,))
+    if fashion:
+        parts = [load_dataset(next(fashion.glob(f"{part}-images*"))) for part in ("train", "t10k")]
+        found["fashion"] = Problem(Task(small_cnn, *parts), "Fashion-MNIST, small CNN", (0.2860,), (0.3530,))
+    if cifar:
+        title = "CIFAR-10 (JPEG q75 copy), ResNet-8, 10,000 training images"
+        found["cifar"] = Problem(Task(resnet8, *_cifar(cifar)), title, (0.4913, 0.4821, 0.4465), (0.245, 0.243, 0.261))
+    return found
+
+
+def _mnist(folder: Path) -> tuple[Dataset, Dataset]:
+    """53,000 for training. The test has 10,000: the last 7,000 training images, and the 3,000 of the test there are."""
+    from PIL import Image
+
+    sheets = [np.asarray(Image.open(folder / f"mnist_batch_{n}.png").convert("L")) for n in range(SHEETS)]
+    images = np.concatenate(sheets).reshape(-1, 1, 28, 28)
+    labels = np.load(folder / "labels_70000.npy")[: len(images)].astype(np.int64)
+    cut = len(images) - N_TEST
+    return Dataset("MNIST", images[:cut], labels[:cut]), Dataset("MNIST test", images[cut:], labels[cut:])
+
+
+def _cifar(folder: Path) -> tuple[Dataset, Dataset]:
+    """A fixed tenth, and the whole test."""
+    import sys
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "basis_study"))
+    from networks import _images
+
+    return _images(folder, "train").first(CIFAR_TRAIN), _images(folder, "test")

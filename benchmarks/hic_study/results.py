@@ -1,0 +1,30 @@
+"""Entries of trainings as tables: one row a run, one an age, one a part of the cells, one a bar of a histogram."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from imcsim.files import new_file
+from imcsim.training.tables import TABLES
+
+FOLDER = Path(__file__).resolve().parent / "results"
+
+
+def write(name: str, stage: str, entries: Iterable[dict[str, Any]]) -> None:
+    """``results/NAME_STAGE_TABLE.csv`` for every table that has rows."""
+    entries = list(entries)
+    for kind, table in TABLES.items():
+        rows = table(entries)
+        if len(rows):
+            with new_file(FOLDER / f"{name}_{stage}_{kind}.csv") as partial:
+                rows.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def read(name: str, stage: str, kind: str) -> pd.DataFrame:
+    """A table again; without rows where there is none."""
+    path = FOLDER / f"{name}_{stage}_{kind}.csv"
+    return pd.read_csv(path) if path.exists() else pd.DataFrame()

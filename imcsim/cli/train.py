@@ -1,0 +1,92 @@
+"""``imcsim train``: networks on cells that learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imcsim.cli import _options as opt
+from imcsim.cli._console import console
+from imcsim.errors import ImcsimError
+
+if TYPE_CHECKING:
+    from imcsim.train_study.study import Study
+
+
+def train(
+    network: Annotated[
+        str, typer.Option(metavar="NAME|FILE.py[:FUNCTION]", help="mlp, small_cnn, resnet8, resnet32, or your own.")
+    ] = "mlp",
+    data: Annotated[str, typer.Option(metavar="PATH", help="Labelled images to train on.")] = "digits",
+    test: Annotated[str, typer.Option(metavar="PATH", help="Others for the test; else a fifth is kept apart.")] = "",
+    out: Annotated[Path, typer.Option("--out", "-o", help="The directory of the report.")] = Path("imcsim-training"),
+    widths: Annotated[str, typer.Option(help="Multiples of all channels.")] = "1",
+    seeds: Annotated[int, typer.Option(help="Trainings of each kind and width.")] = 1,
+    rate: Annotated[str, typer.Option(help="Of hybrid cells; of several the best one is taken.")] = "0.3",
+    float_rate: Annotated[
+        str, typer.Option(help="Of 32-bit floats; several as above, none to leave them out.")
+    ] = "0.1",
+    epochs: Annotated[int, typer.Option(help="How often every image is seen.")] = 10,
+    batch: Annotated[int, typer.Option(help="Images of a step, after which weights are updated once.")] = 100,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Of cells: bits, code, read_noise, ... (the report lists them)."),
+    ] = None,
+    augment: Annotated[str, typer.Option(metavar="flip,shift", help="Changes of the images, by chance.")] = "",
+    mean: opt.NumbersOption = "0",
+    std: opt.NumbersOption = "1",
+    validation: Annotated[float, typer.Option(help="Share of the images that choose rates and show progress.")] = 0.05,
+    age: Annotated[str, typer.Option(metavar="1s,1d,1y,...", help="Ages to test at.")] = "1s,1min,1h,1d,30d,1y",
+    draws: Annotated[int, typer.Option(help="Chips to draw for each network and model of drift.")] = 1,
+    hardware: opt.HardwareOption = "hermes-64",
+    batch_s: Annotated[
+        str, typer.Option(metavar="SECONDS", help="Simulated time of a step; else what it takes on the hardware.")
+    ] = "hardware",
+    threads: Annotated[int, typer.Option(help="Of the processor; the result depends on their number.")] = 1,
+) -> None:
+    """Train a network whose weights are PCM cells, age it, price its steps (needs PyTorch: the extra `train`).
+
+    HIC-style (arXiv 2102.05271): a weight is a pair of multi-level cells, updates gather in 7 binary ones. A report
+    compares with 32-bit floats. An interrupted training goes on with its last whole epoch when called again.
+
+    A network of your own: a file with a function network(channels, classes, width) that gives a torch.nn.Module of
+    Conv2d, Linear, BatchNorm, ReLU, pooling and additions.
+
+    Example: imcsim train --network my_net.py --data train_images/ --test test_images/ --widths 1,2 --seeds 3
+    """
+    from imcsim import progress
+    from imcsim.training.options import TrainOptions
+
+    opt.check_place(out)
+    try:
+        from imcsim.train_study.request import Request, hybrid_options
+        from imcsim.train_study.study import study
+        from imcsim.training.ageing import AgeingOptions
+    except ModuleNotFoundError as error:
+        raise ImcsimError("imcsim train", f"needs {error.name}", "pip install 'imcsim[train]'") from None
+    options = TrainOptions(
+        hybrid=hybrid_options(opt.fields("--option", option)), epochs=epochs, batch=batch, validation=validation,
+        augment=opt.words(augment), mean=opt.reals("--mean", mean), std=opt.reals("--std", std), threads=threads,
+    )  # fmt: skip
+    rates = {"hybrid": opt.reals("--rate", rate)}
+    if float_rate not in ("", "none"):
+        rates["float"] = opt.reals("--float-rate", float_rate)
+    request = Request(
+        network, data, test, opt.reals("--widths", widths), seeds, rates, options,
+        AgeingOptions(tuple(opt.seconds(word) for word in opt.words(age)), draws=draws), hardware,
+        "hardware" if batch_s == "hardware" else opt.reals("--batch-s", batch_s)[0],
+    )  # fmt: skip
+    with progress.bar("train") as show:
+        found = study(request, out, show)
+    _print(found, out)
+
+
+def _print(found: Study, out: Path) -> None:
+    from imcsim.train_study.view import view
+
+    for text in found.warnings:
+        typer.echo(f"warning: {text}", err=True)
+    console().print(view(found))
+    typer.echo(f"report in {out}", err=True)

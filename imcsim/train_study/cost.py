@@ -1,0 +1,109 @@
+"""What a step of a training takes on a chip: the updates that were counted, priced by the engine of inference."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imcsim.hardware import Hardware, load_hardware
+from imcsim.importers import load_network
+from imcsim.plan import cut
+from imcsim.training.ageing import AgeingOptions
+from imcsim.training.export import save_onnx
+from imcsim.training.options import HybridOptions
+from imcsim.training_step.anchor import full_products
+from imcsim.training_step.calibration import simulate_calibration
+from imcsim.training_step.options import StepOptions
+from imcsim.training_step.rates import UpdateRates
+from imcsim.training_step.report import StepReport
+from imcsim.training_step.step import Rates, simulate_step
+from imcsim.units import NS_PER_S
+from imcsim.workload import Workload
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def workload_of(network: nn.Module, image_shape: tuple[int, ...]) -> Workload:
+    """The layer trace of a network."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        save_onnx(network, image_shape, path)
+        return load_network(str(path))
+
+
+def step_of(
+    workload: Workload, order: list[str], hardware: str, batch: int, epoch_images: int, entry: Mapping[str, Any],
+    hybrid: HybridOptions,
+) -> StepReport:  # fmt: skip
+    """One step of a training on a chip; ``entry``: of ``runs.execute``, or {} for assumed amounts.
+
+    The chip gets as many tiles more as the network needs. Raises ImcsimError where the chip cannot hold it otherwise.
+    """
+    given = {
+        "batch": batch, "epoch_images": epoch_images, "accumulator_bits": hybrid.bits, "outer": hybrid.outer,
+        "pulse_length": hybrid.train_length, "refresh_every": hybrid.refresh_every,
+    }  # fmt: skip
+    options = StepOptions.model_validate(given)
+    rates: Rates = {}
+    if entry:
+        names = [layer.name for layer in workload.weighted]
+        rates = {name: _rates(entry, own) for name, own in zip(names, order, strict=True)}
+    return simulate_step(workload, _large_enough(workload, hardware), options, rates or "assumed")
+
+
+def _large_enough(workload: Workload, name: str) -> Hardware:
+    """The chip, with more tiles where the network needs them."""
+    chip = load_hardware(name)
+    needed = sum(cut(layer, chip).crossbars for layer in workload.weighted)
+    if needed <= chip.n_crossbars:
+        return chip
+    per_tile = chip.n_crossbars // chip.chip.n_tiles
+    return load_hardware(name, {"chip.n_tiles": str(-(-needed // per_tile))})
+
+
+def _rates(entry: Mapping[str, Any], layer: str) -> UpdateRates:
+    """What the training did to a layer, per weight and update."""
+    bits, tally = entry["bits"][layer], entry["tallies"][layer]
+    updates, weights = tally["updates"], bits["weights"]
+    carries = (tally["carries"] - tally["lost"]) / updates / weights
+    rows_frac = tally["rows"] / updates / bits["rows"]
+    longest = tally["longest"] / max(1, tally["rows"])
+    refreshed = tally["refreshed"] / max(1, tally["checks"]) / weights
+    pulses = tally["refresh_pulses"] / max(1, tally["refreshed"])
+    source = f"counted in {updates:,} updates of the training"
+    return UpdateRates(
+        bits["set"] / updates, bits["reset"] / updates, carries, rows_frac, longest, refreshed, pulses, source
+    )
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What it takes to repair a drifted network once."""
+
+    fix: str
+    time_s: float
+    energy_pj: float
+    what: str
+
+
+def repairs_of(workload: Workload, chip: Hardware, ageing: AgeingOptions) -> list[Repair]:
+    """The cost of each fix on a chip.
+
+    Factors come from a read of each row by itself, all crossbars at once, charged as full products; images of a new
+    normalisation pass through the engine.
+    """
+    found = []
+    product = full_products(chip)["forward"]
+    rows = [n for layer in workload.weighted for n in cut(layer, chip).rows]
+    for fix in ageing.fixes:
+        if fix in ("global", "column"):
+            time_s, what = max(rows) * product.time_ns / NS_PER_S, f"{sum(rows):,} rows read one by one"
+            found.append(Repair(fix, time_s, sum(rows) * product.energy_pj, what))
+        elif fix == "normalisation":
+            made = simulate_calibration(workload, chip, ageing.calibration)
+            found.append(Repair(fix, made.time_s, made.energy_pj, f"{ageing.calibration:,} images forward"))
+    return found

@@ -1,0 +1,135 @@
+"""What a study of trainings is asked for: a network, images, and what varies."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from imcsim import streams
+from imcsim.datasets import Dataset, load_dataset
+from imcsim.errors import ImcsimError, did_you_mean
+from imcsim.training.ageing import AgeingOptions
+from imcsim.training.networks import NETWORKS, Network
+from imcsim.training.options import HybridOptions, TrainOptions
+from imcsim.training.physics import Physics
+from imcsim.training.runs import Task
+
+TEST_FRAC = 0.2  # of the images, where no others are given for the test
+FUNCTION = "network"  # in a user's file, where no other is named
+
+
+@dataclass(frozen=True)
+class Request:
+    """``rates``: of each kind of weights; several are tried with a seed of their own and the best is taken.
+
+    ``batch_s``: simulated seconds of a step, or 'hardware', what one takes on ``hardware``.
+    """
+
+    network: str = "mlp"
+    data: str = "digits"
+    test: str = ""
+    widths: tuple[float, ...] = (1.0,)
+    seeds: int = 1
+    rates: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: {"hybrid": (0.3,), "float": (0.1,)})
+    options: TrainOptions = field(default_factory=TrainOptions)
+    ageing: AgeingOptions = field(default_factory=AgeingOptions)
+    hardware: str = "hermes-64"
+    batch_s: float | Literal["hardware"] = "hardware"
+
+    def task(self) -> Task:
+        """Network and images. Raises ImcsimError where there are none, or they do not fit."""
+        if not self.widths or min(self.widths) <= 0 or not 1 <= self.seeds <= 1000:
+            raise ImcsimError("--widths, --seeds", "expected widths above 0 and 1 to 1,000 seeds", "give --widths 1,2")
+        task = Task(load_function(self.network), *self._images())
+        task.check()
+        for width in self.widths:
+            task.build(width, 0)
+        return task
+
+    def _images(self) -> tuple[Dataset, Dataset]:
+        data = digits() if self.data == "digits" else load_dataset(self.data)
+        if self.test:
+            return data, load_dataset(self.test)
+        order = streams.rng(0, "test images").permutation(len(data.labels))
+        n = round(TEST_FRAC * len(order))
+        if not n:
+            raise ImcsimError(data.name, f"{len(order)} images are too few", "give more, and others with --test")
+        unseen, seen = np.sort(order[:n]), np.sort(order[n:])
+        return part_of(data, seen, data.name), part_of(data, unseen, f"{data.name}, {TEST_FRAC:.0%} kept apart")
+
+
+def part_of(data: Dataset, which: np.ndarray[Any, Any], name: str) -> Dataset:
+    """Some of the images."""
+    return Dataset(name, data.images[which], data.labels[which])
+
+
+def digits() -> Dataset:
+    """1,797 images of 8x8 that come with scikit-learn."""
+    try:
+        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+    except ModuleNotFoundError:
+        hint = "pip install 'imcsim[train]', or give --data"
+        raise ImcsimError("--data digits", "needs scikit-learn", hint) from None
+    found = load_digits()
+    return Dataset("digits", (found.images[:, None] / 16).astype(np.float32), found.target.astype(np.int64))
+
+
+def load_function(text: str) -> Network:
+    """A shipped network by its name, or ``FILE.py`` or ``FILE.py:FUNCTION`` of a user.
+
+    The function gets channels of the images, classes and width, and gives a ``torch.nn.Module``. Raises ImcsimError
+    where there is no such thing.
+    """
+    file, _, function = text.partition(".py:") if ".py:" in text else (text, "", "")
+    if function or text.endswith(".py"):
+        return _from_file(Path(file if file.endswith(".py") else f"{file}.py"), function or FUNCTION)
+    if text not in NETWORKS:
+        raise ImcsimError("--network", f"there is no '{text}'", f"{did_you_mean(text, NETWORKS)} or give FILE.py")
+    return NETWORKS[text]
+
+
+def _from_file(path: Path, name: str) -> Network:
+    spec = importlib.util.spec_from_file_location(f"imcsim_network_{path.stem}", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise ImcsimError("--network", f"there is no file {path}", "give FILE.py or FILE.py:FUNCTION")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a user's file raises
+        raise ImcsimError(str(path), f"cannot be run ({error})", "import it in Python to see where") from None
+    found = getattr(module, name, None)
+    if not callable(found):
+        hint = f"write `def {name}(channels, classes, width)` that gives a torch.nn.Module"
+        raise ImcsimError(str(path), f"has no function '{name}'", hint)
+    result: Network = found
+    return result
+
+
+def hybrid_options(given: Mapping[str, Any]) -> HybridOptions:
+    """Options of cells from names and values: those of ``HybridOptions`` and of ``Physics``.
+
+    Raises ImcsimError for names and values that are unknown.
+    """
+    own = {f.name: f.default for f in fields(HybridOptions) if f.name != "physics"}
+    physical = {f.name: f.default for f in fields(Physics)}
+    known = own | physical
+    for name, value in given.items():
+        if name not in known:
+            raise ImcsimError(f"--option {name}", "there is no such option", did_you_mean(name, known))
+        if not _alike(value, known[name]):
+            hint = f"give something like {str(known[name]).lower()}"
+            raise ImcsimError(f"--option {name}", f"cannot be {value!r}", hint)
+    physics = replace(Physics(), **{name: value for name, value in given.items() if name in physical})
+    return HybridOptions(physics, **{name: value for name, value in given.items() if name in own})
+
+
+def _alike(value: Any, default: Any) -> bool:
+    """Whether a value is of the kind of a default; whole numbers are reals too, truths are no numbers."""
+    if isinstance(default, float):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is type(default)

@@ -1,0 +1,151 @@
+"""The report of a study in words and tables (Markdown)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from imcsim.training.ageing import FIXES
+from imcsim.training.figures import AGE_NAMES, BITS_PER_KB
+from imcsim.training.options import SOURCES
+from imcsim.training.wear import ENDURANCE_CYCLES, bound
+from imcsim.units import NS_PER_S, PJ_PER_J, si
+
+if TYPE_CHECKING:
+    from imcsim.train_study.study import Study
+
+PARAGRAPH = "\n\n"
+Row = Sequence[object]
+
+
+def report_text(found: Study) -> str:
+    """All of it."""
+    request = found.request
+    head = f"# HIC-style training: {request.network} on {found.data_name}"
+    parts = [
+        head, _summary(found), *found.warnings, "## What was assumed", _assumed(found), "## Accuracy and size",
+        accuracies(found.tables["runs"]), "![](accuracy_against_size.png)", "## The six claims of HIC's abstract",
+        table(("claim", "verdict", "evidence"), [(c.text, c.verdict, c.evidence) for c in found.claims]),
+        "## Over time", *_over_time(found), "## Wear", _wear(found), "![](wear.png)", "## What a step costs",
+        _step(found),
+    ]  # fmt: skip
+    return PARAGRAPH.join(parts) + "\n"
+
+
+def table(heads: Sequence[str], rows: Iterable[Row]) -> str:
+    """A table in Markdown."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def mean_and_deviation(values: pd.Series[float]) -> str:
+    """Of fractions, as per cent."""
+    text = f"{100 * values.mean():.2f}"
+    return f"{text} ± {100 * values.std():.2f}" if len(values) > 1 else text
+
+
+def accuracies(runs: pd.DataFrame) -> str:
+    """One row for each kind and width, over seeds."""
+    rows = [
+        (
+            kind, f"{width:g}", f"{part['n_weights'].iloc[0]:,}", f"{part['bits'].iloc[0] / BITS_PER_KB:,.1f}",
+            f"{part['rate'].iloc[0]:g}", len(part), mean_and_deviation(part["accuracy_frac"]),
+            f"{part['carries_per_weight'].mean():.2f}" if kind == "hybrid" else "",
+        )
+        for (kind, width), part in runs.groupby(["weights", "width"])
+    ]  # fmt: skip
+    heads = ("weights", "width", "number", "KB for inference", "rate", "seeds", "test accuracy %", "carries per weight")
+    return table(heads, rows)
+
+
+def ages(ageing: pd.DataFrame) -> str:
+    """Test accuracy by model of drift and repair, over seeds and draws."""
+    times = sorted(ageing["age_s"].unique())
+    rows = []
+    for model in dict.fromkeys(ageing["model"]):
+        for fix in (fix for fix in FIXES if fix in set(ageing["fix"])):
+            part = ageing[(ageing["model"] == model) & (ageing["fix"] == fix)]
+            values = [mean_and_deviation(part[part["age_s"] == age]["accuracy_frac"]) for age in times]
+            rows.append((model, fix, *values))
+    return table(("drift", "repair", *(AGE_NAMES.get(age, f"{age:g} s") for age in times)), rows)
+
+
+def wear(parts: pd.DataFrame) -> str:
+    """Write-erase cycles and SET pulses by part, over all layers and runs."""
+    rows = [
+        (
+            part, f"{(own['cycles_mean'] * own['cells']).sum() / own['cells'].sum():.1f}",
+            f"{own['cycles_tail'].max():,.0f}", f"{own['cycles_max'].max():,}", f"{own['sets_max'].max():,}",
+        )
+        for part, own in parts.groupby("part", sort=False)
+    ]  # fmt: skip
+    return table(("part", "cycles, mean", "99.9 % of the cells of a layer", "most", "SET pulses, most"), rows)
+
+
+def _summary(found: Study) -> str:
+    options, runs = found.request.options, found.tables["runs"]
+    return (
+        f"{found.data_name}, test: {found.test_name}. {options.epochs} epochs of batches of {options.batch}, "
+        f"{runs['updates'].max():,} updates, the same for hybrid cells and 32-bit floats; seeds 0 to "
+        f"{found.request.seeds - 1}. Rates: {_rates(found)}. The test images were used once, after each training. "
+        '"HIC-style": of the paper (arXiv 2102.05271) only the abstract could be read, the rest are choices of ours.'
+    )
+
+
+def _rates(found: Study) -> str:
+    said = []
+    for kind, rate in found.rates.items():
+        grid = found.request.rates[kind]
+        tried = f", best on validation images of {', '.join(f'{r:g}' for r in grid)}" if len(grid) > 1 else ""
+        said.append(f"{kind} {rate:g}{tried}")
+    return "; ".join(said)
+
+
+def _assumed(found: Study) -> str:
+    options = asdict(found.request.options.hybrid)
+    values = {**options.pop("physics"), **options}
+    rows: list[Row] = [(name, value, SOURCES[name]) for name, value in values.items()]
+    rows.append(("batch_s", f"{found.request.options.batch_s:.3g}", f"a step on {found.request.hardware}, or as given"))
+    return table(("option", "value", "source"), rows)
+
+
+def _over_time(found: Study) -> Iterator[str]:
+    ageing = found.tables["ageing"]
+    if not len(ageing):
+        yield "Not asked for."
+        return
+    for width, part in ageing.groupby("width"):
+        yield f"Width {width:g}, test accuracy in per cent, over seeds and draws of cells:"
+        yield ages(part)
+    yield "![](accuracy_over_time.png)"
+    rows = [(r.fix, si(r.time_s, "s"), si(r.energy_pj / PJ_PER_J, "J"), r.what) for r in found.repairs]
+    yield f"One repair of the widest network on {found.step.hardware.name}; no cell is written:"
+    yield table(("repair", "time", "energy", "what"), rows)
+
+
+def _wear(found: Study) -> str:
+    updates = int(found.tables["runs"]["updates"].max())
+    least, most = ENDURANCE_CYCLES
+    text = (
+        f"Cycles of write and erase. No training of {updates:,} updates can take more than {bound(updates):,} of an "
+        f"accumulator's cell; PCM endures {least:.0e} to {most:.0e} as published."
+    )
+    return PARAGRAPH.join([text, wear(found.tables["wear"])])
+
+
+def _step(found: Study) -> str:
+    step = found.step
+    each = step.summary["step"]
+    text = (
+        f"One step of {step.options.batch} images of the widest network on {step.hardware.name}, with the updates that "
+        f"were counted: {si(step.step_s, 's')}, {si(step.energy_pj / PJ_PER_J, 'J')}, "
+        f"{each['cycles']:,.0f} cycles; an epoch takes {si(step.summary['epoch']['time_ns'] / NS_PER_S, 's')}."
+    )
+    rows = [
+        (row["event"], f"{row['time_percent']:.1f} %", f"{100 * row['energy_pj'] / step.energy_pj:.1f} %")
+        for row in step.summary["events"]
+    ]
+    return PARAGRAPH.join([text, table(("event", "time", "energy"), rows)])

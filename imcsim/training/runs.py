@@ -1,0 +1,213 @@
+"""Many trainings of one network on the same images: widths, seeds and variants, each kept when it is done."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from imcsim import streams
+from imcsim.config import canonical_hash
+from imcsim.datasets import Dataset
+from imcsim.errors import ImcsimError
+from imcsim.journal import Journal
+from imcsim.progress import Progress, silent
+from imcsim.training.ageing import AgeingOptions, ageing
+from imcsim.training.export import save_cells, save_onnx
+from imcsim.training.images import split
+from imcsim.training.networks import Network
+from imcsim.training.options import TrainOptions
+from imcsim.training.size import float_size, hybrid_size
+from imcsim.training.train import Trained, accuracy, train, warnings
+from imcsim.training.wear import histograms, wear
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training; ``variant`` names what is special about its options. ``tested``: on the test images.
+    ``kept``: cells and weights are left beside the journal.
+    """
+
+    options: TrainOptions
+    width: float = 1.0
+    variant: str = "all effects"
+    ageing: AgeingOptions | Literal["none"] = "none"
+    tested: bool = True
+    kept: bool = False
+
+    @property
+    def name(self) -> str:
+        """What a user sees of it."""
+        options = self.options
+        return f"{options.weights}, {self.variant}, width {self.width:g}, rate {options.rate:g}, seed {options.seed}"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A network, images to train on, and other images that are used once, at the end of each training."""
+
+    network: Network
+    data: Dataset
+    test: Dataset
+
+    @property
+    def classes(self) -> int:
+        """As many as there are labels in the training images."""
+        return int(self.data.labels.max()) + 1
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(channels, height, width)"""
+        return self.data.images.shape[1:]
+
+    def check(self) -> None:
+        """Raise ImcsimError where the images do not belong together."""
+        own, unseen = self.image_shape, self.test.images.shape[1:]
+        if own != unseen:
+            problem = f"its images are {_said(unseen)}, those of {self.data.name} are {_said(own)}"
+            raise ImcsimError(self.test.name, problem, "give test images of the same kind")
+        if self.test.labels.max() >= self.classes or min(self.test.labels.min(), self.data.labels.min()) < 0:
+            problem = f"has labels up to {self.test.labels.max()}, {self.data.name} has {self.classes} classes"
+            raise ImcsimError(self.test.name, problem, "number the classes of both from 0 on, in the same way")
+
+    def build(self, width: float, seed: int) -> nn.Module:
+        """A fresh network. Raises ImcsimError where it does not take the images, or does not give the classes."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(streams.rng(seed, "initial weights").integers(1 << 62)))
+            network = self.network(self.data.images.shape[1], self.classes, width)
+        self._try(network)
+        return network
+
+    def _try(self, network: nn.Module) -> None:
+        network.eval()
+        try:
+            with torch.no_grad():
+                scores = network(torch.zeros(2, *self.image_shape))
+        except RuntimeError as error:
+            problem = f"does not take images of {_said(self.image_shape)} ({str(error).splitlines()[0]})"
+            raise ImcsimError("--network", problem, "its function gets channels, classes and width") from None
+        if tuple(scores.shape) != (2, self.classes):
+            problem = f"gives {_said(scores.shape[1:])} numbers for an image, there are {self.classes} classes"
+            raise ImcsimError("--network", problem, "its function gets channels, classes and width")
+
+
+def _said(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+def execute(task: Task, runs: Sequence[Run], folder: Path, progress: Progress = silent) -> list[dict[str, Any]]:
+    """What each run came to, in order; those that ``folder`` already knows are not done again.
+
+    An interrupted training goes on from its last whole epoch. ``progress`` is called with the batches of one run.
+    """
+    task.check()
+    journal = Journal(folder, "runs")
+    entries = []
+    for number, run in enumerate(runs, 1):
+        key = key_of(task, run)
+        if key not in journal.entries:
+            journal.add(key, perform(task, run, folder / f"{key}.pt", _titled(progress, number, len(runs), run)))
+        entries.append(journal.entries[key])
+    return entries
+
+
+def key_of(task: Task, run: Run) -> str:
+    """What a run is called in its folder."""
+    return canonical_hash([asdict(run), _fingerprint(task)])
+
+
+def _titled(progress: Progress, number: int, total: int, run: Run) -> Progress:
+    def show(done: int, whole: int, step: str) -> None:
+        progress(done, whole, f"run {number} of {total} ({run.name}): {step}")
+
+    return show
+
+
+def _fingerprint(task: Task) -> str:
+    function = task.network
+    sums = [int(part.images.astype(np.float64).sum()) for part in (task.data, task.test)]
+    sizes = [len(part.labels) for part in (task.data, task.test)]
+    return canonical_hash([function.__module__, function.__qualname__, sums, sizes])
+
+
+def perform(task: Task, run: Run, unfinished: Path, progress: Progress = silent) -> dict[str, Any]:
+    """Train, test and age one network; an entry that JSON can hold."""
+    network = task.build(run.width, run.options.seed)
+    trained = train(network, task.data, run.options, unfinished, progress)
+    entry = entry_of(run, trained)
+    if run.tested:
+        entry["accuracy_frac"] = accuracy(trained.network, task.test, run.options)
+    if trained.layers and not isinstance(run.ageing, str):
+        seen, _ = split(task.data, run.options)
+        unseen = task.test.first(min(run.ageing.images, len(task.test.labels)))
+        aged = ageing(trained, seen, unseen, run.ageing, progress)
+        entry["ageing"] = [asdict(one) for one in aged]
+    if run.kept:
+        save_cells(trained, unfinished.with_suffix(".safetensors"))
+        save_onnx(trained.network, task.image_shape, unfinished.with_suffix(".onnx"))
+    with contextlib.suppress(FileNotFoundError):
+        unfinished.unlink()
+    return entry
+
+
+def entry_of(run: Run, trained: Trained) -> dict[str, Any]:
+    """All that is known without further images."""
+    options, cells = run.options, [layer.cells for layer in trained.layers]
+    weights, digital = _counted(trained)
+    size = hybrid_size(weights, digital, options.hybrid) if cells else float_size(weights, digital)
+    return {
+        "weights": options.weights, "variant": run.variant, "width": run.width, "seed": options.seed,
+        "rate": options.rate, "updates": trained.updates, "validation_frac": trained.history[-1].accuracy_frac,
+        "size": asdict(size), "history": [asdict(epoch) for epoch in trained.history],
+        "warnings": warnings(trained.history, options), "wear": [asdict(one) for one in wear(cells)],
+        "histograms": histograms(cells), "tallies": {one.name: asdict(one.tally) for one in cells},
+        "bits": {one.name: _flips(one) for one in cells},
+    }  # fmt: skip
+
+
+def _flips(cells: Any) -> dict[str, Any]:
+    """Bits of accumulators that were set and reset, and SET pulses, per weight, over the training."""
+    return {
+        "weights": cells.size, "rows": cells.rows,
+        "set": float(cells.bit_set.sum(dtype=np.int64) / cells.size),
+        "reset": float(cells.bit_reset.sum(dtype=np.int64) / cells.size),
+    }  # fmt: skip
+
+
+def _counted(trained: Trained) -> tuple[int, int]:
+    """(weights, other numbers) of a network."""
+    kinds = (nn.Conv2d, nn.Linear)
+    if trained.layers:
+        weights = sum(layer.cells.size for layer in trained.layers)
+    else:
+        weights = sum(layer.weight.numel() for layer in trained.network.modules() if isinstance(layer, kinds))
+    normal = [module for module in trained.network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    statistics = sum(2 * module.num_features for module in normal)
+    return weights, sum(p.numel() for p in trained.network.parameters()) - weights + statistics
+
+
+def tuned(
+    task: Task, run: Run, rates: Sequence[float], folder: Path, progress: Progress = silent
+) -> tuple[float, list[dict[str, Any]]]:
+    """The rate that answers most validation images, and the entries of all; the test images do not count."""
+    tries = [replace(run, options=replace(run.options, rate=rate), ageing="none", tested=False) for rate in rates]
+    entries = execute(task, tries, folder, progress)
+    best = max(range(len(rates)), key=lambda i: entries[i]["validation_frac"])
+    return rates[best], entries
+
+
+def grid(
+    kinds: Sequence[str], widths: Sequence[float], seeds: Sequence[int], base: TrainOptions, aged: AgeingOptions
+) -> Iterator[Run]:
+    """Every kind of weights at every width with every seed."""
+    for width in widths:
+        for kind in kinds:
+            for seed in seeds:
+                options = replace(base, weights=kind, seed=seed)  # type: ignore[arg-type]
+                yield Run(options, width, ageing=aged if kind == "hybrid" else "none")
