@@ -41,6 +41,11 @@ class Request:
     hardware: str = "hermes-64"
     batch_s: float | Literal["hardware"] = "hardware"
 
+    @property
+    def network_name(self) -> str:
+        """Without the folder of a file."""
+        return Path(self.network).name
+
     def task(self) -> Task:
         """Network and images. Raises ImcsimError where there are none, or they do not fit."""
         if not self.widths or min(self.widths) <= 0 or not 1 <= self.seeds <= 1000:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -124,10 +124,12 @@ def _write(found: Study, folder: Path) -> None:
     _draw(found, folder)
     (folder / "report.md").write_text(report_text(found), encoding="utf-8")
     (folder / "step.json").write_text(json.dumps(found.step.summary, indent=2), encoding="utf-8")
+    rates = {name: asdict(each) for name, each in found.step.rates.items()}
+    (folder / "rates.json").write_text(json.dumps(rates, indent=2), encoding="utf-8")
 
 
 def _draw(found: Study, folder: Path) -> None:
-    title = f"{found.request.network} on {found.data_name}"
+    title = f"{found.request.network_name} on {found.data_name}"
     figures.accuracy_against_size(found.tables["runs"], title, folder)
     if len(found.tables["ageing"]):
         widest = found.tables["ageing"]["width"].max()

@@ -24,7 +24,7 @@ Row = Sequence[object]
 def report_text(found: Study) -> str:
     """All of it."""
     request = found.request
-    head = f"# HIC-style training: {request.network} on {found.data_name}"
+    head = f"# HIC-style training: {request.network_name} on {found.data_name}"
     parts = [
         head, _summary(found), *found.warnings, "## What was assumed", _assumed(found), "## Accuracy and size",
         accuracies(found.tables["runs"]), "![](accuracy_against_size.png)", "## The six claims of HIC's abstract",

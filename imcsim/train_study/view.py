@@ -38,7 +38,7 @@ def _table(title: str, *heads: str) -> Table:
 
 
 def _accuracies(found: Study) -> Table:
-    title = f"HIC-style training: {found.request.network} on {found.data_name}"
+    title = f"HIC-style training: {found.request.network_name} on {found.data_name}"
     made = _table(title, "weights", "width", "KB for inference", "rate", "test accuracy %", "carries per weight")
     for (kind, width), part in found.tables["runs"].groupby(["weights", "width"]):
         carries = f"{part['carries_per_weight'].mean():.2f}" if kind == "hybrid" else ""

@@ -20,9 +20,9 @@ from imcsim import streams
 from imcsim.datasets import Dataset
 from imcsim.devices import DeviceSpec, column_factors, global_factor, load_device
 from imcsim.progress import Progress, silent
+from imcsim.training.checks import check_ranges, check_word
 from imcsim.training.images import plain_batches
 from imcsim.training.layers import HybridLayer
-from imcsim.training.options import check_ranges, check_word
 from imcsim.training.train import Trained, accuracy
 
 FIXES = ("none", "global", "column", "normalisation")

@@ -29,8 +29,9 @@ Reader = Callable[[int], NDArray[Any]]
 FOLLOWS = 0.1  # share of a batch in the running ranges of converters, as is usual for normalisations
 LEAST_RANGE = 1e-12
 DIGITAL = (
-    nn.BatchNorm1d, nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
-    nn.AdaptiveMaxPool2d, nn.Flatten, nn.Identity, nn.Dropout, nn.Softmax, nn.LogSoftmax, nn.ZeroPad2d, nn.Unflatten,
+    nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm, nn.PReLU, nn.ReLU, nn.ReLU6, nn.MaxPool2d, nn.AvgPool2d,
+    nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Flatten, nn.Identity, nn.Dropout, nn.Softmax, nn.LogSoftmax,
+    nn.ZeroPad2d, nn.Unflatten,
 )  # fmt: skip
 
 

@@ -5,11 +5,10 @@ The defaults are our choices [assumed] where no source is named: of HIC's own va
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-from imcsim.errors import ImcsimError, did_you_mean
+from imcsim.training.checks import check_ranges, check_word
 from imcsim.training.physics import LEVEL_USIEMENS, Physics
 
 CODES = ("twos_complement", "sign_magnitude", "gray")
@@ -47,20 +46,6 @@ SOURCES = {  # of every default; printed at the head of reports
     "outer": "digital; pulses: after ESSOP, arXiv 2003.11256",
     "train_length": "assumed",
 }
-
-
-def check_ranges(options: Any, ranges: Mapping[str, tuple[float, float]], flags: Mapping[str, str]) -> None:
-    """Raise ImcsimError for fields that are not from least to most; ``flags`` names those with a flag of their own."""
-    for key, (least, most) in ranges.items():
-        value, flag = getattr(options, key), flags.get(key, f"--{key.replace('_', '-')}")
-        if not least <= value <= most:
-            raise ImcsimError(flag, f"{value} is not from {least:,} to {most:,}")
-
-
-def check_word(flag: str, word: str, known: Sequence[str]) -> None:
-    """Raise ImcsimError for a word that is none of those known."""
-    if word not in known:
-        raise ImcsimError(flag, f"there is no '{word}'", did_you_mean(word, known))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 from scipy.special import ndtr
 
 from imcsim.devices import pcm_accumulative as pcm
+from imcsim.training.checks import check_ranges, check_word
 
 LEVEL_USIEMENS = 0.875  # one carry; assumed: the curve's mean step is 0.88 over 8 pulses, and 7/8 adds up exactly
 
@@ -47,7 +48,7 @@ class Cell(NamedTuple):
 
 ALIKE = (1.0, 0.0, pcm.DRIFT_EXPONENT, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
 BY_CONDUCTANCE = (25.0, -0.0155, 0.0244, 0.049, 0.1, -0.0125, -0.0059, 0.008, 0.045)  # as in devices/pcm_iterative.py
-NO_DRIFT = (1.0, *(0.0,) * 8)
+DRIFTS = {"none": (1.0, *(0.0,) * 8), "alike": ALIKE, "by_conductance": BY_CONDUCTANCE}
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Physics:
     ``nonlinear``: steps shrink with the conductance and the pulses since RESET, else every step is one level.
     ``write_noise``: of steps and RESETs. ``read_noise``: of every read. ``drift``: 'none', 'alike' (one exponent for
     all cells, as in devices/pcm_accumulative.py), 'by_conductance' (drawn at every pulse, as in pcm_iterative.py).
-    ``full_usiemens``: where SET saturates.
+    ``full_usiemens``: where SET saturates. Raises ImcsimError for what cannot be.
     """
 
     nonlinear: bool = True
@@ -65,6 +66,10 @@ class Physics:
     read_noise: bool = True
     drift: Literal["none", "alike", "by_conductance"] = "alike"
     full_usiemens: float = 12.0  # srnn-pcm xbar.py: 12, or 20 for its Fig. 5
+
+    def __post_init__(self) -> None:
+        check_word("--option drift", self.drift, DRIFTS)
+        check_ranges(self, {"full_usiemens": (2 * LEVEL_USIEMENS, 1000.0)}, {})
 
     @property
     def cell(self) -> Cell:
@@ -75,7 +80,7 @@ class Physics:
         reads = pcm.READ_SIGMA if self.read_noise else (0.0, 0.0)
         left = 0.0 if exact else pcm.RESET_USIEMENS
         reset = (left, pcm.RESET_SIGMA_USIEMENS * self.write_noise, 0.0 if exact else pcm.RESET_LEAST_USIEMENS)
-        exponents = {"none": NO_DRIFT, "alike": ALIKE, "by_conductance": BY_CONDUCTANCE}[self.drift]
+        exponents = DRIFTS[self.drift]
         first_s = 20.0 if self.drift == "by_conductance" else pcm.FIRST_READ_S  # as pcm_iterative.py
         return Cell(pcm.MEMORY_PULSES, *step, *sigma, *reads, *reset, left, self.full_usiemens, first_s, *exponents)
 

@@ -92,8 +92,9 @@ class Task:
         except RuntimeError as error:
             problem = f"does not take images of {_said(self.image_shape)} ({str(error).splitlines()[0]})"
             raise ImcsimError("--network", problem, "its function gets channels, classes and width") from None
-        if tuple(scores.shape) != (2, self.classes):
-            problem = f"gives {_said(scores.shape[1:])} numbers for an image, there are {self.classes} classes"
+        shape = tuple(getattr(scores, "shape", ()))
+        if shape != (2, self.classes):
+            problem = f"gives {_said(shape[1:]) or 'no'} numbers for an image, there are {self.classes} classes"
             raise ImcsimError("--network", problem, "its function gets channels, classes and width")
 
 

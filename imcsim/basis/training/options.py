@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from imcsim.errors import ImcsimError
-from imcsim.training.options import AUGMENTATIONS, check_ranges, check_word
+from imcsim.training.checks import check_ranges, check_word
+from imcsim.training.options import AUGMENTATIONS
 
 RANGES = {  # least and most
     "epochs": (1, 10_000), "batch": (1, 1 << 16), "rate": (1e-9, 1.0), "noise_frac": (0.0, 1.0),
