@@ -29,7 +29,7 @@ from imcsim.training.train import Trained, accuracy, train, warnings  # noqa: E4
 
 IDEAL = Physics(nonlinear=False, write_noise=False, read_noise=False, drift="none")
 N_TRAIN, FIVE_SIGMA = 1200, 5.0
-OPTIONS = TrainOptions(epochs=6, batch=50, rate=0.3, validation=0.1)
+OPTIONS = TrainOptions(epochs=6, batch=50, rate=1.0, validation=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -352,8 +352,8 @@ def test_runs_are_done_once_and_tell_all(digits: tuple[Dataset, Dataset], tmp_pa
 
 def test_rates_are_chosen_without_the_test_images(digits: tuple[Dataset, Dataset], tmp_path: Path) -> None:
     task = Task(mlp, *digits)
-    rate, entries = tuned(task, Run(replace(OPTIONS, epochs=2)), (1e-6, 0.3), tmp_path)
-    assert rate == 0.3
+    rate, entries = tuned(task, Run(replace(OPTIONS, epochs=2)), (1e-6, 1.0), tmp_path)
+    assert rate == 1.0
     assert all("accuracy_frac" not in entry for entry in entries)
 
 

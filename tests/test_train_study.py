@@ -77,7 +77,7 @@ def done(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcom
     """A report on a user's own network and images, at two widths."""
     out = tmp_path_factory.mktemp("report") / "report"
     with pytest.MonkeyPatch.context() as patch:
-        return command(patch, *own(folder, out, "--widths", "1,2", "--rate", "0.2,1e-6")), out
+        return command(patch, *own(folder, out, "--widths", "1,2", "--rate", "4,1e-5")), out
 
 
 def command(patch: pytest.MonkeyPatch, *words: str) -> Outcome:
@@ -102,7 +102,7 @@ def test_a_users_network_and_images_become_a_report(done: tuple[Outcome, Path]) 
     text = (out / "report.md").read_text()
     for heading in ("What was assumed", "Accuracy and size", "six claims", "Over time", "Wear", "What a step costs"):
         assert heading in text
-    assert "hybrid 0.2, best on validation images of 0.2, 1e-06" in text
+    assert "hybrid 4, best on validation images of 4, 1e-05" in text
     assert all(name in text for name in SOURCES)
     for name in ("accuracy_against_size", "accuracy_over_time", "wear"):
         assert (out / f"{name}.png").stat().st_size > 10_000
@@ -145,7 +145,7 @@ def test_two_studies_of_the_same_seed_are_the_same(
     done: tuple[Outcome, Path], folder: Path, imcsim: Command, tmp_path: Path
 ) -> None:
     out = tmp_path / "again"
-    assert imcsim(*own(folder, out, "--widths", "1,2", "--rate", "0.2,1e-6")).code == 0
+    assert imcsim(*own(folder, out, "--widths", "1,2", "--rate", "4,1e-5")).code == 0
     for name in TABLES:
         assert (out / f"{name}.csv").read_bytes() == (done[1] / f"{name}.csv").read_bytes(), name
 
@@ -175,7 +175,7 @@ def test_an_interrupted_study_goes_on(folder: Path, tmp_path: Path, monkeypatch:
     assert all(step.startswith("run 2 of 2") for step in seen)
     whole = study(request, tmp_path / "whole", silent)
     assert (tmp_path / "out" / "runs.csv").read_bytes() == (tmp_path / "whole" / "runs.csv").read_bytes()
-    assert whole.rates == {"hybrid": 0.3, "float": 0.1}
+    assert whole.rates == {"hybrid": 1.0, "float": 0.1}
 
 
 BAD = {

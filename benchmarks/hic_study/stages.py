@@ -23,7 +23,7 @@ WIDTHS = {"mnist": (1.0, 2.0, 0.5, 2.83), "fashion": (0.5, 1.0, 2.0), "cifar": (
 SEEDS = {"mnist": 5, "fashion": 5, "cifar": 3}
 EPOCHS = {"mnist": 10, "fashion": 10, "cifar": 20}
 DRAWS = {"mnist": 2, "fashion": 2, "cifar": 10}
-RATES = {"hybrid": (0.3, 1.0, 3.0), "float": (0.05, 0.1, 0.2, 0.5)}
+RATES = {"hybrid": (1.0, 2.0, 4.0), "float": (0.05, 0.1, 0.2, 0.5)}
 TUNING_SEED = 100
 LONG_BATCH_S = 1.0  # of the run that shows drift during the training; others take a millisecond
 

@@ -24,7 +24,7 @@ def train(
     out: Annotated[Path, typer.Option("--out", "-o", help="The directory of the report.")] = Path("imcsim-training"),
     widths: Annotated[str, typer.Option(help="Multiples of all channels.")] = "1",
     seeds: Annotated[int, typer.Option(help="Trainings of each kind and width.")] = 1,
-    rate: Annotated[str, typer.Option(help="Of hybrid cells; of several the best one is taken.")] = "0.3",
+    rate: Annotated[str, typer.Option(help="Of hybrid cells; of several the best one is taken.")] = "1",
     float_rate: Annotated[
         str, typer.Option(help="Of 32-bit floats; several as above, none to leave them out.")
     ] = "0.1",

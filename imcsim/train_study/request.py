@@ -35,7 +35,7 @@ class Request:
     test: str = ""
     widths: tuple[float, ...] = (1.0,)
     seeds: int = 1
-    rates: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: {"hybrid": (0.3,), "float": (0.1,)})
+    rates: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: {"hybrid": (1.0,), "float": (0.1,)})
     options: TrainOptions = field(default_factory=TrainOptions)
     ageing: AgeingOptions = field(default_factory=AgeingOptions)
     hardware: str = "hermes-64"

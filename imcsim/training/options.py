@@ -67,7 +67,7 @@ class HybridOptions:
     rounding: str = "stochastic"
     most_pulses: int = 8
     range_usiemens: float = 8.0
-    range_sigmas: float = 4.0
+    range_sigmas: float = 8.0
     refresh_every: int = 10
     refresh_larger: float = 6.5
     refresh_smaller: float = 1.5
