@@ -40,6 +40,7 @@ bench: $(TEST)
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/basis_fit.py
 	$(BIN)/python benchmarks/basis_layer.py
 	$(BIN)/python benchmarks/refitting.py
+	$(BIN)/python benchmarks/hybrid.py
 
 clean:
 	rm -rf $(VENV) $(OUT) imcsim-runs .pytest_cache .mypy_cache .ruff_cache

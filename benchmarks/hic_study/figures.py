@@ -1,0 +1,74 @@
+"""The figures and tables of the study, from its committed results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from results import read
+
+from imcsim.train_study.text import accuracies, ages, table, wear
+from imcsim.training import figures
+from imcsim.training.claims import Evidence, claims
+
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "figures"
+TITLES = {
+    "mnist": "MNIST, small CNN",
+    "fashion": "Fashion-MNIST, small CNN",
+    "cifar": "CIFAR-10 (JPEG copy, 10,000 images), ResNet-8",
+}
+WIDTH = {"mnist": 2.0, "fashion": 2.0, "cifar": 1.5}  # of the figures of time and wear
+
+
+def draw_all() -> None:
+    """All figures that there are results for."""
+    for name, title in TITLES.items():
+        runs = read(name, "widths", "runs")
+        if not len(runs):
+            continue
+        figures.accuracy_against_size(runs, title, FOLDER / f"hic_{name}_size")
+        width = WIDTH[name]
+        ageing = read(name, "widths", "ageing").query("width == @width")
+        if len(ageing):
+            figures.accuracy_over_time(ageing, f"{title}, width {width:g}", FOLDER / f"hic_{name}_time")
+        counts = read(name, "widths", "histograms").query("width == @width")
+        updates = int(runs.query("width == @width")["updates"].max())
+        figures.wear_histogram(counts, updates, f"{title}, width {width:g}", FOLDER / f"hic_{name}_wear")
+        _bars(name, title)
+
+
+def _bars(name: str, title: str) -> None:
+    effects, kinds = read(name, "effects", "runs"), read(name, "accumulators", "runs")
+    if len(effects):
+        columns = [("accuracy_frac", "test accuracy (%)"), ("carries_per_weight", "carries per weight")]
+        text = f"One effect at a time, HIC-style: {title}"
+        figures.bars(effects, columns, text, FOLDER / f"hic_{name}_effects")
+    if len(kinds):
+        worst = read(name, "accumulators", "wear").query("part.str.startswith('bit')")
+        cycles = worst.groupby(["variant", "seed"])["cycles_max"].max().rename("cycles").reset_index()
+        both = kinds.merge(cycles, on=["variant", "seed"], sort=False)
+        columns = [("accuracy_frac", "test accuracy (%)"), ("carries_per_weight", "carries per weight")]
+        columns += [("cycles", "most cycles of a bit's cell")]
+        text = f"Kinds of accumulators, HIC-style: {title}"
+        figures.bars(both, columns, text, FOLDER / f"hic_{name}_accumulators")
+
+
+def print_tables() -> None:
+    """The tables of docs/training.md, in Markdown."""
+    for name, title in TITLES.items():
+        runs, ageing, worn = (read(name, "widths", kind) for kind in ("runs", "ageing", "wear"))
+        if not len(runs):
+            continue
+        found = claims(Evidence(runs, ageing, worn, read(name, "accumulators", "runs")))
+        print(f"\n## {title}\n\n{accuracies(runs)}\n")
+        print(table(("claim", "verdict", "evidence"), [(c.text, c.verdict, c.evidence) for c in found]))
+        width = WIDTH[name]
+        for rows, text in ((ageing, ages), (worn, wear)):
+            part = rows.query("width == @width")
+            if len(part):
+                print(f"\nwidth {width:g}\n\n{text(part)}")
+        for stage in ("effects", "accumulators"):
+            variants = read(name, stage, "runs")
+            if len(variants):
+                means = variants.groupby("variant", sort=False)["accuracy_frac"].agg(["mean", "std", "count"])
+                lines = [(v, f"{100 * m:.2f} ± {100 * s:.2f}", n) for v, (m, s, n) in means.iterrows()]
+                print(f"\n{stage}\n\n{table(('variant', 'test accuracy %', 'seeds'), lines)}")
