@@ -111,6 +111,40 @@ def test_an_unfinished_training_of_another_network_is_refused(digits: tuple[Data
         train(network(), digits[0], short, unfinished)
 
 
+def test_an_interrupted_write_leaves_the_checkpoint_before(
+    digits: tuple[Dataset, Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unfinished, save = tmp_path / "unfinished.pt", torch.save
+
+    def broken(content: Any, file: Any) -> None:
+        if content["epoch"] == 2:
+            file.write(b"half of it")
+            raise KeyboardInterrupt
+        save(content, file)
+
+    monkeypatch.setattr(torch, "save", broken)
+    with pytest.raises(KeyboardInterrupt):
+        train(network(), digits[0], OPTIONS, unfinished)
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == [unfinished]
+    assert torch.load(unfinished, weights_only=True)["epoch"] == 1
+    monkeypatch.setattr("imcsim.__version__", "another")
+    with pytest.raises(ImcsimError, match="or one of another version"):
+        train(network(), digits[0], OPTIONS, unfinished)
+
+
+def test_dropout_and_a_last_batch_of_one_image(digits: tuple[Dataset, Dataset], tmp_path: Path) -> None:
+    data = Dataset("some", digits[0].images[:112], digits[0].labels[:112])
+    options = replace(OPTIONS, epochs=2, batch=25)  # 101 images to train on, 11 for validation
+    torch.manual_seed(0)
+    own = nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.BatchNorm1d(20), nn.Dropout(0.5), nn.Linear(20, 10))
+    one, two = (train(own, data, options, tmp_path / f"{n}.pt") for n in range(2))
+    assert one.updates == 2 * 4
+    assert all((a == b).all() for a, b in zip(state_of(one), state_of(two), strict=True))
+    with pytest.raises(ImcsimError, match="--batch: the network does not take 1 images"):
+        train(own, data, replace(options, batch=1), tmp_path / "alone.pt")
+
+
 # -- ideal cells are integers ------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import imcsim
+from imcsim import streams
 from imcsim.config import canonical_hash
 from imcsim.datasets import Dataset
 from imcsim.errors import ImcsimError
@@ -90,7 +92,8 @@ class Training:
         self.network = convert(network, options.hybrid, options.seed) if hybrid else copy.deepcopy(network)
         self.layers = hybrid_layers(self.network)
         self.optimiser = self._optimiser()
-        self.steps = -(-len(self.data.labels) // options.batch)
+        whole, rest = divmod(len(self.data.labels), options.batch)
+        self.steps = max(1, whole + (rest > 1))  # one image alone has no statistics to be normalised by
         self.epoch, self.step, self.history = 0, 0, list[Epoch]()
 
     def _optimiser(self) -> torch.optim.Optimizer:
@@ -111,18 +114,24 @@ class Training:
         """One pass over all images, and what it came to."""
         carried = self._carries()
         self.network.train()
-        total = 0.0
-        for images, labels in epoch_batches(self.data, self.options, self.epoch):
+        with torch.random.fork_rng(devices=[]):  # of dropout, which takes its numbers from there
+            torch.manual_seed(int(streams.rng(self.options.seed, "dropout", self.epoch).integers(1 << 62)))
+            loss = self._pass(progress)
+        per_weight = (self._carries() - carried) / max(1, sum(layer.cells.size for layer in self.layers))
+        self.history.append(Epoch(loss, self.accuracy(self.validation), per_weight, self._saturated()))
+        self.epoch += 1
+
+    def _pass(self, progress: Progress) -> float:
+        """Every image once; the mean loss."""
+        total, seen = 0.0, 0
+        for images, labels in islice(epoch_batches(self.data, self.options, self.epoch), self.steps):
             progress(self.step, self.options.epochs * self.steps, self._said())
             total += self._step(images, labels) * len(labels)
+            seen += len(labels)
             if not math.isfinite(total):
                 problem = f"the loss is no number any more in epoch {self.epoch + 1}"
                 raise ImcsimError("--rate", problem, "take a lower one")
-        per_weight = (self._carries() - carried) / max(1, sum(layer.cells.size for layer in self.layers))
-        self.history.append(
-            Epoch(total / len(self.data.labels), self.accuracy(self.validation), per_weight, self._saturated())
-        )
-        self.epoch += 1
+        return total / seen
 
     def _said(self) -> str:
         text = f"epoch {self.epoch + 1} of {self.options.epochs}"
@@ -138,13 +147,20 @@ class Training:
             group["lr"] = group["full"] * share
         self._set_time()
         self.network.zero_grad()
-        loss = functional.cross_entropy(self.network(images), labels)
+        loss = functional.cross_entropy(self._scores(images), labels)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         self.step += 1
         for layer in self.layers:
             self._update(layer, self.options.rate * share)
         return float(loss.detach())
+
+    def _scores(self, images: Tensor) -> Tensor:
+        try:
+            scores: Tensor = self.network(images)
+        except ValueError as error:  # of a normalisation that sees one value alone
+            raise ImcsimError("--batch", f"the network does not take {len(images)} images ({error})") from None
+        return scores
 
     def _set_time(self) -> None:
         for layer in self.layers:
