@@ -171,7 +171,8 @@ def regress(
     spread = (data[:, kept] - low[kept]) / span[kept]
     target = np.hstack([g_min + (g_max - g_min) * spread, np.full((len(data), 1), g_max)])
     first, second = (written_usiemens(target, cells, seed, which) for which in ("first", "second"))
-    loop = Loop(first, second, feedback_usiemens or g_max, amplifiers)
+    feedback = g_max if feedback_usiemens is None else feedback_usiemens
+    loop = Loop(first, second, feedback, amplifiers)
     w = loop.settled_v(-wanted)
     weights = np.zeros((data.shape[1], *wanted.shape[1:]))
     weights[kept] = (w[:-1].T * (g_max - g_min) / span[kept]).T

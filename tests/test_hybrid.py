@@ -61,7 +61,8 @@ def test_nothing_is_lost_between_updates_and_carries(
         assert (found.reshape(-1) == carries).all()
         carried += found
         passed += np.abs(found).sum()
-        total += (value - before + half * carries).reshape(own.shape)
+        alone, _ = reference.accumulate(key, amounts, rounding == "stochastic", 1 << 40, np.zeros_like(before))
+        total += alone.reshape(own.shape)  # rounded, and never carried
         assert np.abs(own.value).max() < half
     assert (own.value.reshape(own.shape) + half * carried == total).all()
     assert own.tally.carries == passed
@@ -135,6 +136,18 @@ def test_carries_beyond_the_most_pulses_are_counted_as_lost() -> None:
     assert own.tally.carries == 5 * own.size
     assert own.tally.lost == 3 * own.size
     assert own.n_set.sum() - sets == 2 * own.size
+
+
+def test_rows_with_a_carry_are_counted_crossbar_by_crossbar() -> None:
+    """Ten outputs on crossbars of four columns: each of six wordlines is a row three times."""
+    own = weights(shape=(10, 6), columns=4, most_pulses=3)
+    assert own.rows == 18
+    gradient = np.zeros(own.shape, np.float32)
+    for output, row, carries in ((0, 2, 1), (3, 2, 2), (9, 2, 1), (9, 5, 7)):
+        gradient[output, row] = -carries * own.options.half * own.unit
+    own.update(gradient, 1.0, 0.0)
+    assert own.tally.rows == 3
+    assert own.tally.longest == 2 + 1 + 3  # of the first crossbar, and of two rows of the third, cut to three pulses
 
 
 # -- ideal cells -------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from results import read
 
-from imcsim.train_study.text import accuracies, ages, table, wear
+from imcsim.train_study.text import ACCURACY_HEADS, accuracy_rows, age_heads, age_rows, table, wear
 from imcsim.training import figures
 from imcsim.training.claims import Evidence, claims
 
@@ -59,13 +59,12 @@ def print_tables() -> None:
         if not len(runs):
             continue
         found = claims(Evidence(runs, ageing, worn, read(name, "accumulators", "runs")))
-        print(f"\n## {title}\n\n{accuracies(runs)}\n")
+        print(f"\n## {title}\n\n{table(ACCURACY_HEADS, accuracy_rows(runs))}\n")
         print(table(("claim", "verdict", "evidence"), [(c.text, c.verdict, c.evidence) for c in found]))
         width = WIDTH[name]
-        for rows, text in ((ageing, ages), (worn, wear)):
-            part = rows.query("width == @width")
-            if len(part):
-                print(f"\nwidth {width:g}\n\n{text(part)}")
+        aged, cells = (rows.query("width == @width") for rows in (ageing, worn))
+        if len(aged):
+            print(f"\nwidth {width:g}\n\n{table(age_heads(aged), age_rows(aged))}\n\n{wear(cells)}")
         for stage in ("effects", "accumulators"):
             variants = read(name, stage, "runs")
             if len(variants):

@@ -99,6 +99,14 @@ def reals(option: str, text: str) -> tuple[float, ...]:
         raise ImcsimError(f"{option} {text}", "expected numbers", hint) from None
 
 
+def real(option: str, text: str) -> float:
+    """One number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise ImcsimError(f"{option} {text}", "expected a number", f"write {option} 0.5") from None
+
+
 def seconds(text: str) -> float:
     """An age such as 20, 5min, 1h, 1d or 1y."""
     units = {"min": 60.0, "h": 3600.0, "d": 86_400.0, "y": 365 * 86_400.0, "s": 1.0}

@@ -71,12 +71,12 @@ def train(
         augment=opt.words(augment), mean=opt.reals("--mean", mean), std=opt.reals("--std", std), threads=threads,
     )  # fmt: skip
     rates = {"hybrid": opt.reals("--rate", rate)}
-    if float_rate not in ("", "none"):
+    if float_rate != "none":
         rates["float"] = opt.reals("--float-rate", float_rate)
     request = Request(
         network, data, test, opt.reals("--widths", widths), seeds, rates, options,
         AgeingOptions(tuple(opt.seconds(word) for word in opt.words(age)), draws=draws), hardware,
-        "hardware" if batch_s == "hardware" else opt.reals("--batch-s", batch_s)[0],
+        "hardware" if batch_s == "hardware" else opt.real("--batch-s", batch_s),
     )  # fmt: skip
     with progress.bar("train") as show:
         found = study(request, out, show)

@@ -118,7 +118,7 @@ def update(  # type: ignore[no-untyped-def]
     """Add ``gain * gradient``, rounded, to the accumulators; what overflows goes to the pair as SET pulses.
 
     ``value``: int16 accumulators, between -half and half. ``bit_set``, ``bit_reset``: (weights, bits) counters.
-    ``carries``: int16, receives the carries of this update before they are cut to ``most_pulses``.
+    ``carries``: int32, receives the carries of this update before they are cut to ``most_pulses``.
     """
     n, low, high = gradient.size, np.uint32(key), np.uint32(key >> np.uint64(32))
     factor, n_bits = np.float32(gain), bit_set.shape[1]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imcsim.errors import ImcsimError
 from imcsim.hardware import Hardware, load_hardware
 from imcsim.importers import load_network
 from imcsim.plan import cut
-from imcsim.training.ageing import AgeingOptions
 from imcsim.training.export import save_onnx
 from imcsim.training.options import HybridOptions
 from imcsim.training_step.anchor import full_products
@@ -51,6 +51,9 @@ def step_of(
     rates: Rates = {}
     if entry:
         names = [layer.name for layer in workload.weighted]
+        if len(names) != len(order):
+            problem = f"computes {len(order)} layers with weights, of which {len(names)} lead to its scores"
+            raise ImcsimError("--network", problem, "leave out what is not used")
         rates = {name: _rates(entry, own) for name, own in zip(names, order, strict=True)}
     return simulate_step(workload, _large_enough(workload, hardware), options, rates or "assumed")
 
@@ -90,8 +93,8 @@ class Repair:
     what: str
 
 
-def repairs_of(workload: Workload, chip: Hardware, ageing: AgeingOptions) -> list[Repair]:
-    """The cost of each fix on a chip.
+def repairs_of(workload: Workload, chip: Hardware, fixes: Sequence[str], images: int) -> list[Repair]:
+    """The cost of each fix on a chip; ``images``: of a new normalisation.
 
     Factors come from a read of each row by itself, all crossbars at once, charged as full products; images of a new
     normalisation pass through the engine.
@@ -99,11 +102,11 @@ def repairs_of(workload: Workload, chip: Hardware, ageing: AgeingOptions) -> lis
     found = []
     product = full_products(chip)["forward"]
     rows = [n for layer in workload.weighted for n in cut(layer, chip).rows]
-    for fix in ageing.fixes:
+    for fix in fixes:
         if fix in ("global", "column"):
             time_s, what = max(rows) * product.time_ns / NS_PER_S, f"{sum(rows):,} rows read one by one"
             found.append(Repair(fix, time_s, sum(rows) * product.energy_pj, what))
         elif fix == "normalisation":
-            made = simulate_calibration(workload, chip, ageing.calibration)
-            found.append(Repair(fix, made.time_s, made.energy_pj, f"{ageing.calibration:,} images forward"))
+            made = simulate_calibration(workload, chip, images)
+            found.append(Repair(fix, made.time_s, made.energy_pj, f"{images:,} images forward"))
     return found

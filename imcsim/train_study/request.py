@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -14,12 +16,14 @@ from imcsim import streams
 from imcsim.datasets import Dataset, load_dataset
 from imcsim.errors import ImcsimError, did_you_mean
 from imcsim.training.ageing import AgeingOptions
+from imcsim.training.images import part
 from imcsim.training.networks import NETWORKS, Network
 from imcsim.training.options import HybridOptions, TrainOptions
 from imcsim.training.physics import Physics
-from imcsim.training.runs import Task
+from imcsim.training.tasks import Task
 
 TEST_FRAC = 0.2  # of the images, where no others are given for the test
+RATE_FLAGS = {"hybrid": "--rate", "float": "--float-rate"}
 FUNCTION = "network"  # in a user's file, where no other is named
 
 
@@ -41,6 +45,19 @@ class Request:
     hardware: str = "hermes-64"
     batch_s: float | Literal["hardware"] = "hardware"
 
+    def __post_init__(self) -> None:
+        """Raises ImcsimError for what cannot be."""
+        names = [f"{width:g}" for width in self.widths]
+        if not names or len(set(names)) < len(names) or not all(0 < width < math.inf for width in self.widths):
+            raise ImcsimError("--widths", "expected different numbers above 0", "give --widths 1,2")
+        if not 1 <= self.seeds <= 1000:
+            raise ImcsimError("--seeds", f"{self.seeds} is not from 1 to 1,000")
+        for kind, rates in self.rates.items():
+            if not rates:
+                raise ImcsimError(RATE_FLAGS[kind], "is empty", "give a number, or several to choose from")
+            for rate in rates:
+                replace(self.options, weights=kind, rate=rate)  # type: ignore[arg-type]
+
     @property
     def network_name(self) -> str:
         """Without the folder of a file."""
@@ -48,8 +65,6 @@ class Request:
 
     def task(self) -> Task:
         """Network and images. Raises ImcsimError where there are none, or they do not fit."""
-        if not self.widths or min(self.widths) <= 0 or not 1 <= self.seeds <= 1000:
-            raise ImcsimError("--widths, --seeds", "expected widths above 0 and 1 to 1,000 seeds", "give --widths 1,2")
         task = Task(load_function(self.network), *self._images())
         task.check()
         for width in self.widths:
@@ -65,12 +80,7 @@ class Request:
         if not n:
             raise ImcsimError(data.name, f"{len(order)} images are too few", "give more, and others with --test")
         unseen, seen = np.sort(order[:n]), np.sort(order[n:])
-        return part_of(data, seen, data.name), part_of(data, unseen, f"{data.name}, {TEST_FRAC:.0%} kept apart")
-
-
-def part_of(data: Dataset, which: np.ndarray[Any, Any], name: str) -> Dataset:
-    """Some of the images."""
-    return Dataset(name, data.images[which], data.labels[which])
+        return part(data, seen), replace(part(data, unseen), name=f"{data.name}, {TEST_FRAC:.0%} kept apart")
 
 
 def digits() -> Dataset:
@@ -103,6 +113,7 @@ def _from_file(path: Path, name: str) -> Network:
     if spec is None or spec.loader is None or not path.is_file():
         raise ImcsimError("--network", f"there is no file {path}", "give FILE.py or FILE.py:FUNCTION")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses, and the hash of the code, look it up
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a user's file raises

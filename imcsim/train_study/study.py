@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from imcsim.errors import ImcsimError
 from imcsim.files import new_file, run_directory
 from imcsim.progress import Progress, silent
 from imcsim.train_study.cost import Repair, repairs_of, step_of, workload_of
@@ -19,12 +21,15 @@ from imcsim.train_study.text import report_text
 from imcsim.training import figures
 from imcsim.training.claims import Claim, Evidence, claims
 from imcsim.training.export import order_of
+from imcsim.training.images import split
 from imcsim.training.options import TrainOptions
-from imcsim.training.runs import Run, Task, execute, grid, key_of, tuned
+from imcsim.training.runs import Run, execute, grid, key_of, tuned
 from imcsim.training.tables import TABLES
+from imcsim.training.tasks import Task, is_normalised
 from imcsim.training_step.report import StepReport
 
 TUNING_SEED = 1_000_003  # of trainings that choose a rate; none of those that are reported
+REPORT = ("report.md", "step.json")  # by which an earlier report is known
 Entries = list[dict[str, Any]]
 
 
@@ -53,12 +58,16 @@ def study(request: Request, out: Path, progress: Progress = silent) -> Study:
     What was done so far lies in ``OUT.unfinished``, from where an interrupted study goes on. Raises ImcsimError for bad
     input, before anything is trained where that can be known.
     """
+    out = Path(os.path.abspath(out))
+    check_out(out)
     task, unfinished = request.task(), out.with_name(f"{out.name}.unfinished")
-    request = replace(request, options=replace(request.options, batch_s=_batch_s(request, task)))
-    rates, tries = _rates(request, task, unfinished, progress)
+    steps = [_step(request, task, width, {}) for width in request.widths]  # tells whether the chip can hold them
+    batch_s = steps[0].step_s if isinstance(request.batch_s, str) else request.batch_s
+    request = replace(request, options=replace(request.options, batch_s=batch_s))
+    rates, tries, failed = _rates(request, task, unfinished, progress)
     runs = list(_runs(request, rates))
     entries = execute(task, runs, unfinished, progress)
-    found = _found(request, task, rates, tries, entries)
+    found = _found(request, task, rates, tries, entries, failed)
     with run_directory(out.parent, out.name) as folder:
         _write(found, folder)
         for run in runs:
@@ -68,26 +77,32 @@ def study(request: Request, out: Path, progress: Progress = silent) -> Study:
     return found
 
 
-def _batch_s(request: Request, task: Task) -> float:
-    """Simulated seconds of a step: as given, or as the chip takes for the first width, with assumed amounts."""
-    if not isinstance(request.batch_s, str):
-        return request.batch_s
-    network = task.build(request.widths[0], 0)
+def check_out(out: Path) -> None:
+    """Refuse a directory that holds anything but an earlier report, which is replaced."""
+    if not out.name or (out.is_dir() and any(out.iterdir()) and not all((out / name).is_file() for name in REPORT)):
+        raise ImcsimError(f"--out {out}", "is a directory that holds other things", "name a new one")
+
+
+def _step(request: Request, task: Task, width: float, entry: Mapping[str, Any]) -> StepReport:
+    """A step at a width on the chip, with assumed amounts where there is no entry of a training."""
+    network = task.build(width, 0)
     workload, order = workload_of(network, task.image_shape), order_of(network, task.image_shape)
-    options = request.options
-    return step_of(workload, order, request.hardware, options.batch, len(task.data.labels), {}, options.hybrid).step_s
+    options, images = request.options, len(split(task.data, request.options)[0].labels)
+    return step_of(workload, order, request.hardware, options.batch, images, entry, options.hybrid)
 
 
-def _rates(request: Request, task: Task, folder: Path, progress: Progress) -> tuple[dict[str, float], Entries]:
-    """The best rate of each kind on validation images, at the first width."""
-    chosen, tries = {}, list[dict[str, Any]]()
+def _rates(
+    request: Request, task: Task, folder: Path, progress: Progress
+) -> tuple[dict[str, float], Entries, list[str]]:
+    """The best rate of each kind on validation images, at the first width; all that were tried; what failed."""
+    chosen, tries, failed = {}, list[dict[str, Any]](), list[str]()
     for kind, rates in request.rates.items():
         options = replace(_base(request, kind), seed=TUNING_SEED)
         chosen[kind] = rates[0]
         if len(rates) > 1:
-            chosen[kind], entries = tuned(task, Run(options, request.widths[0]), rates, folder, progress)
-            tries += entries
-    return chosen, tries
+            chosen[kind], entries, said = tuned(task, Run(options, request.widths[0]), rates, folder, progress)
+            tries, failed = tries + entries, failed + said
+    return chosen, tries, failed
 
 
 def _base(request: Request, kind: str) -> TrainOptions:
@@ -101,19 +116,26 @@ def _runs(request: Request, rates: dict[str, float]) -> Iterator[Run]:
         yield replace(run, options=options, kept=options.weights == "hybrid" and options.seed == 0)
 
 
-def _found(request: Request, task: Task, rates: dict[str, float], tries: Entries, entries: Entries) -> Study:
+def _found(
+    request: Request, task: Task, rates: dict[str, float], tries: Entries, entries: Entries, failed: list[str]
+) -> Study:
     tables = {name: table(entries) for name, table in TABLES.items()}
     evidence = Evidence(tables["runs"], tables["ageing"], tables["wear"], pd.DataFrame())
     widest = max((entry for entry in entries if entry["weights"] == "hybrid"), key=lambda entry: entry["width"])
-    network = task.build(widest["width"], 0)
-    workload, order = workload_of(network, task.image_shape), order_of(network, task.image_shape)
-    options, n_images = request.options, len(task.data.labels)
-    step = step_of(workload, order, request.hardware, options.batch, n_images, widest, options.hybrid)
-    warnings = list(dict.fromkeys(text for entry in entries for text in entry["warnings"]))
+    step = _step(request, task, widest["width"], widest)
+    said = [text for entry in entries for text in entry["warnings"]]
     return Study(
         request, task.data.name, task.test.name, rates, TABLES["runs"](tries), tables, claims(evidence), step,
-        repairs_of(workload, step.hardware, request.ageing), warnings,
+        _repairs(request, task, step), list(dict.fromkeys([*failed, *said])),
     )  # fmt: skip
+
+
+def _repairs(request: Request, task: Task, step: StepReport) -> list[Repair]:
+    """What each repair takes; a network without batch normalisation has none to renew."""
+    images = min(request.ageing.calibration, len(split(task.data, request.options)[0].labels))
+    renewed = is_normalised(task.build(max(request.widths), 0))
+    fixes = [fix for fix in request.ageing.fixes if renewed or fix != "normalisation"]
+    return repairs_of(step.workload, step.hardware, fixes, images)
 
 
 def _write(found: Study, folder: Path) -> None:

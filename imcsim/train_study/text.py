@@ -10,7 +10,8 @@ import pandas as pd
 
 from imcsim.training.ageing import FIXES
 from imcsim.training.figures import AGE_NAMES, BITS_PER_KB
-from imcsim.training.options import SOURCES
+from imcsim.training.options import SOURCES, HybridOptions
+from imcsim.training.physics import bit_error_frac
 from imcsim.training.wear import ENDURANCE_CYCLES, bound
 from imcsim.units import NS_PER_S, PJ_PER_J, si
 
@@ -25,9 +26,10 @@ def report_text(found: Study) -> str:
     """All of it."""
     request = found.request
     head = f"# HIC-style training: {request.network_name} on {found.data_name}"
+    accuracies = table(ACCURACY_HEADS, accuracy_rows(found.tables["runs"]))
     parts = [
         head, _summary(found), *found.warnings, "## What was assumed", _assumed(found), "## Accuracy and size",
-        accuracies(found.tables["runs"]), "![](accuracy_against_size.png)", "## The six claims of HIC's abstract",
+        accuracies, "![](accuracy_against_size.png)", "## The six claims of HIC's abstract",
         table(("claim", "verdict", "evidence"), [(c.text, c.verdict, c.evidence) for c in found.claims]),
         "## Over time", *_over_time(found), "## Wear", _wear(found), "![](wear.png)", "## What a step costs",
         _step(found),
@@ -35,7 +37,7 @@ def report_text(found: Study) -> str:
     return PARAGRAPH.join(parts) + "\n"
 
 
-def table(heads: Sequence[str], rows: Iterable[Row]) -> str:
+def table(heads: Row, rows: Iterable[Row]) -> str:
     """A table in Markdown."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
@@ -47,30 +49,31 @@ def mean_and_deviation(values: pd.Series[float]) -> str:
     return f"{text} ± {100 * values.std():.2f}" if len(values) > 1 else text
 
 
-def accuracies(runs: pd.DataFrame) -> str:
+ACCURACY_HEADS = ("weights", "width", "KB for inference", "rate", "seeds", "test accuracy %", "carries per weight")
+
+
+def accuracy_rows(runs: pd.DataFrame) -> Iterator[Row]:
     """One row for each kind and width, over seeds."""
-    rows = [
-        (
-            kind, f"{width:g}", f"{part['n_weights'].iloc[0]:,}", f"{part['bits'].iloc[0] / BITS_PER_KB:,.1f}",
-            f"{part['rate'].iloc[0]:g}", len(part), mean_and_deviation(part["accuracy_frac"]),
+    for (kind, width), part in runs.groupby(["weights", "width"]):
+        yield (
+            kind, f"{width:g}", f"{part['bits'].iloc[0] / BITS_PER_KB:,.1f}", f"{part['rate'].iloc[0]:g}", len(part),
+            mean_and_deviation(part["accuracy_frac"]),
             f"{part['carries_per_weight'].mean():.2f}" if kind == "hybrid" else "",
-        )
-        for (kind, width), part in runs.groupby(["weights", "width"])
-    ]  # fmt: skip
-    heads = ("weights", "width", "number", "KB for inference", "rate", "seeds", "test accuracy %", "carries per weight")
-    return table(heads, rows)
+        )  # fmt: skip
 
 
-def ages(ageing: pd.DataFrame) -> str:
+def age_heads(ageing: pd.DataFrame) -> Row:
+    """Of a table of ``age_rows``."""
+    return ("drift", "repair", *(AGE_NAMES.get(age, f"{age:g} s") for age in sorted(ageing["age_s"].unique())))
+
+
+def age_rows(ageing: pd.DataFrame) -> Iterator[Row]:
     """Test accuracy by model of drift and repair, over seeds and draws."""
     times = sorted(ageing["age_s"].unique())
-    rows = []
     for model in dict.fromkeys(ageing["model"]):
         for fix in (fix for fix in FIXES if fix in set(ageing["fix"])):
             part = ageing[(ageing["model"] == model) & (ageing["fix"] == fix)]
-            values = [mean_and_deviation(part[part["age_s"] == age]["accuracy_frac"]) for age in times]
-            rows.append((model, fix, *values))
-    return table(("drift", "repair", *(AGE_NAMES.get(age, f"{age:g} s") for age in times)), rows)
+            yield (model, fix, *(mean_and_deviation(part[part["age_s"] == age]["accuracy_frac"]) for age in times))
 
 
 def wear(parts: pd.DataFrame) -> str:
@@ -90,7 +93,7 @@ def _summary(found: Study) -> str:
     return (
         f"{found.data_name}, test: {found.test_name}. {options.epochs} epochs of batches of {options.batch}, "
         f"{runs['updates'].max():,} updates, the same for hybrid cells and 32-bit floats; seeds 0 to "
-        f"{found.request.seeds - 1}. Rates: {_rates(found)}. The test images were used once, after each training. "
+        f"{found.request.seeds - 1}. Rates: {_rates(found)}. Nothing was chosen by the test images. "
         '"HIC-style": of the paper (arXiv 2102.05271) only the abstract could be read, the rest are choices of ours.'
     )
 
@@ -107,9 +110,15 @@ def _rates(found: Study) -> str:
 def _assumed(found: Study) -> str:
     options = asdict(found.request.options.hybrid)
     values = {**options.pop("physics"), **options}
-    rows: list[Row] = [(name, value, SOURCES[name]) for name, value in values.items()]
+    usual = asdict(HybridOptions())
+    usual = {**usual.pop("physics"), **usual}
+    rows: list[Row] = [
+        (name, value, SOURCES[name] if value == usual[name] else f"given; else {usual[name]}: {SOURCES[name]}")
+        for name, value in values.items()
+    ]
     rows.append(("batch_s", f"{found.request.options.batch_s:.3g}", f"a step on {found.request.hardware}, or as given"))
-    return table(("option", "value", "source"), rows)
+    sure = f"Binary cells are taken to be read without error: one read in {1 / bit_error_frac():.0e} would be wrong."
+    return PARAGRAPH.join([table(("option", "value", "source"), rows), sure])
 
 
 def _over_time(found: Study) -> Iterator[str]:
@@ -117,9 +126,10 @@ def _over_time(found: Study) -> Iterator[str]:
     if not len(ageing):
         yield "Not asked for."
         return
+    n = f"at most {found.request.ageing.images:,}"
     for width, part in ageing.groupby("width"):
-        yield f"Width {width:g}, test accuracy in per cent, over seeds and draws of cells:"
-        yield ages(part)
+        yield f"Width {width:g}, test accuracy in per cent, over seeds and draws of cells, of {n} test images:"
+        yield table(age_heads(part), age_rows(part))
     yield "![](accuracy_over_time.png)"
     rows = [(r.fix, si(r.time_s, "s"), si(r.energy_pj / PJ_PER_J, "J"), r.what) for r in found.repairs]
     yield f"One repair of the widest network on {found.step.hardware.name}; no cell is written:"

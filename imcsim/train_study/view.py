@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -9,9 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from imcsim.train_study.text import mean_and_deviation
-from imcsim.training.ageing import FIXES
-from imcsim.training.figures import AGE_NAMES, BITS_PER_KB
+from imcsim.train_study.text import ACCURACY_HEADS, Row, accuracy_rows, age_heads, age_rows
 from imcsim.units import PJ_PER_J, si
 
 if TYPE_CHECKING:
@@ -30,22 +29,18 @@ def view(found: Study) -> RenderableType:
     return Group(_accuracies(found), *_ages(found), _claims(found), Text(cost))
 
 
-def _table(title: str, *heads: str) -> Table:
+def _table(title: str, heads: Row, rows: Iterable[Row]) -> Table:
     made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, header_style="dim")
     for number, head in enumerate(heads):
-        made.add_column(head, justify="right" if number else "left")
+        made.add_column(str(head), justify="right" if number else "left")
+    for row in rows:
+        made.add_row(*map(str, row))
     return made
 
 
 def _accuracies(found: Study) -> Table:
     title = f"HIC-style training: {found.request.network_name} on {found.data_name}"
-    made = _table(title, "weights", "width", "KB for inference", "rate", "test accuracy %", "carries per weight")
-    for (kind, width), part in found.tables["runs"].groupby(["weights", "width"]):
-        carries = f"{part['carries_per_weight'].mean():.2f}" if kind == "hybrid" else ""
-        size = f"{part['bits'].iloc[0] / BITS_PER_KB:,.1f}"
-        accuracy = mean_and_deviation(part["accuracy_frac"])
-        made.add_row(str(kind), f"{width:g}", size, f"{part['rate'].iloc[0]:g}", accuracy, carries)
-    return made
+    return _table(title, ACCURACY_HEADS, accuracy_rows(found.tables["runs"]))
 
 
 def _ages(found: Study) -> list[Table]:
@@ -53,15 +48,8 @@ def _ages(found: Study) -> list[Table]:
     if not len(ageing):
         return []
     widest = ageing[ageing["width"] == ageing["width"].max()]
-    times = sorted(widest["age_s"].unique())
     title = f"Test accuracy % over time, width {widest['width'].iloc[0]:g}"
-    made = _table(title, "drift", "repair", *(AGE_NAMES.get(age, f"{age:g} s") for age in times))
-    for model in dict.fromkeys(widest["model"]):
-        for fix in (fix for fix in FIXES if fix in set(widest["fix"])):
-            own = widest[(widest["model"] == model) & (widest["fix"] == fix)]
-            values = [f"{100 * own[own['age_s'] == age]['accuracy_frac'].mean():.1f}" for age in times]
-            made.add_row(model, fix, *values)
-    return [made]
+    return [_table(title, age_heads(widest), age_rows(widest))]
 
 
 def _claims(found: Study) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from imcsim.files import new_file
 
 def save_checkpoint(path: Path, identity: str, content: dict[str, Any]) -> None:
     """Keep tensors, numbers and texts; ``identity`` stands for all that decides the result."""
-    with new_file(path) as partial, partial.open("wb") as file:
-        torch.save({"identity": identity, **content}, file)
+    kept = BytesIO()  # an interruption inside the library's own writing would abort the process
+    torch.save({"identity": identity, **content}, kept)
+    with new_file(path) as partial:
+        partial.write_bytes(kept.getvalue())
 
 
 def load_checkpoint(path: Path, identity: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 from torch import nn
 
 import imcsim
+from imcsim.errors import ImcsimError
 from imcsim.files import new_file
 from imcsim.training.layers import HybridLayer, hybrid_layers
 from imcsim.training.train import Trained
@@ -70,13 +71,21 @@ def _plain(layer: HybridLayer) -> nn.Module:
 
 
 def save_onnx(network: nn.Module, image_shape: tuple[int, ...], path: Path) -> None:
-    """The network, from one image of (channels, height, width), as an ONNX model of 32-bit numbers."""
+    """The network, from one image of (channels, height, width), as an ONNX model of 32-bit numbers.
+
+    Raises ImcsimError for operators that ONNX does not have.
+    """
     with new_file(path) as partial, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the newer exporter needs a package more
-        torch.onnx.export(
-            plain(network), (torch.zeros(1, *image_shape),), str(partial), dynamo=False, opset_version=OPSET,
-            input_names=["images"], output_names=["scores"],
-        )  # fmt: skip
+        try:
+            torch.onnx.export(
+                plain(network), (torch.zeros(1, *image_shape),), str(partial), dynamo=False, opset_version=OPSET,
+                input_names=["images"], output_names=["scores"],
+            )  # fmt: skip
+        except torch.onnx.errors.OnnxExporterError as error:
+            problem = f"cannot be written as ONNX, by which it is priced ({str(error).splitlines()[0]})"
+            hint = "adaptive pooling wants sizes that divide; small_cnn takes 28x28 or 32x32"
+            raise ImcsimError("--network", problem, hint) from None
 
 
 def order_of(network: nn.Module, image_shape: tuple[int, ...]) -> list[str]:

@@ -48,10 +48,10 @@ def accuracy_against_size(runs: pd.DataFrame, title: str, path: str | Path) -> l
         axes = figure.subplots()
         for kind, part in runs.sort_values("bits").groupby("weights", sort=False):
             style, colour, label = KIND_LOOKS[str(kind)]
-            found = spread(part, "bits")
-            kb = found.index.to_numpy() / BITS_PER_KB
+            found = spread(part, "width")
+            kb = part.groupby("width", sort=False)["bits"].first().to_numpy() / BITS_PER_KB
             axes.errorbar(kb, found["mean"], found["std"], fmt=style, color=colour, label=label, capsize=3)
-            for size, width, height in zip(kb, part["width"].unique(), found["mean"], strict=True):
+            for size, width, height in zip(kb, found.index, found["mean"], strict=True):
                 axes.annotate(f"{width:g}x", (size, height), (4, -11), textcoords="offset points", fontsize=8)
         base = runs[(runs["weights"] == "float") & (runs["width"] == 1)]
         if len(base):
@@ -91,7 +91,7 @@ def accuracy_over_time(ageing: pd.DataFrame, title: str, path: str | Path) -> li
 
 
 def wear_histogram(histograms: pd.DataFrame, updates: int, title: str, path: str | Path) -> list[Path]:
-    """Share of cells by write-erase cycles for each part, with the bound of any training and the band of endurance."""
+    """Share of cells by write-erase cycles for each part, with the bound of accumulators and the band of endurance."""
     parts = list(dict.fromkeys(histograms["part"]))
     with saved_figure(path, "wear", (6.8, 0.42 * len(parts) + 1.9)) as (figure, made):
         axes = figure.subplots()
@@ -99,8 +99,9 @@ def wear_histogram(histograms: pd.DataFrame, updates: int, title: str, path: str
             found = histograms[histograms["part"] == part].sort_values("cycles")
             _ridge(axes, row, np.maximum(found["cycles"].to_numpy(float), 0.5), found["cells"].to_numpy(float))
         limit = bound(updates)
-        axes.axvline(limit, color="#333333", linestyle="--", linewidth=1)
-        axes.text(limit, -0.75, f" bound {limit:,}", fontsize=8, va="bottom", ha="left")
+        bits = 1.2, len(parts) - 0.4  # rows of the accumulator's cells
+        axes.plot([limit, limit], bits, color="#333333", linestyle="--", linewidth=1)
+        axes.text(limit, bits[0], f" bound {limit:,}", fontsize=8, va="bottom", ha="left")
         axes.axvspan(*ENDURANCE_CYCLES, color="#009E73", alpha=0.15, linewidth=0)
         axes.text(1.2 * ENDURANCE_CYCLES[0], len(parts) - 0.6, "endurance\nas published", fontsize=8, va="bottom")
         axes.set_yticks(range(len(parts)), parts)
@@ -132,7 +133,8 @@ def bars(runs: pd.DataFrame, columns: Sequence[tuple[str, str]], title: str, pat
             factor = 100 if column.endswith("_frac") else 1
             mean, error = factor * found["mean"], factor * found["std"]
             axes.barh(variants, mean, xerr=error, color=COLOURS[number], height=0.65, error_kw={"capsize": 3})
-            if factor == 100:  # accuracies differ little: show where they do
+            if factor == 100:  # accuracies differ little: show where they do, and say so
+                label += ", axis cut off"
                 least = float((mean - error).min())
                 axes.set_xlim(max(0.0, np.floor(least - 0.5)), min(100.0, float((mean + error).max()) + 0.7))
             axes.set_xlabel(label)

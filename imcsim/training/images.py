@@ -42,7 +42,7 @@ def split(data: Dataset, options: ImageOptions) -> tuple[Dataset, Dataset]:
     n = round(options.validation * len(order))
     if not 0 < n < len(order):
         raise ImcsimError(data.name, f"{len(order)} images are too few to train on and to choose by", "give more")
-    return _part(data, np.sort(order[n:])), _part(data, np.sort(order[:n]))
+    return part(data, np.sort(order[n:])), part(data, np.sort(order[:n]))
 
 
 def epoch_batches(data: Dataset, options: ImageOptions, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -50,15 +50,15 @@ def epoch_batches(data: Dataset, options: ImageOptions, epoch: int) -> Iterator[
     rng = streams.rng(options.seed, "epoch", epoch)
     order = rng.permutation(len(data.labels))
     for start in range(0, len(order), options.batch):
-        part = _part(data, order[start : start + options.batch])
-        changed = Dataset(part.name, augmented(part.images, options.augment, rng), part.labels)
+        own = part(data, order[start : start + options.batch])
+        changed = Dataset(own.name, augmented(own.images, options.augment, rng), own.labels)
         yield tensors(changed, options)
 
 
 def plain_batches(data: Dataset, options: ImageOptions, size: int = 500) -> Iterator[tuple[Tensor, Tensor]]:
     """All images as they are."""
     for start in range(0, len(data.labels), size):
-        yield tensors(_part(data, np.arange(start, min(start + size, len(data.labels)))), options)
+        yield tensors(part(data, np.arange(start, min(start + size, len(data.labels)))), options)
 
 
 def tensors(data: Dataset, options: ImageOptions) -> tuple[Tensor, Tensor]:
@@ -85,5 +85,6 @@ def _shifted(images: Array, rng: np.random.Generator) -> Array:
     return np.asarray(padded[np.arange(n)[:, None, None, None], channels, rows, columns])
 
 
-def _part(data: Dataset, which: Array) -> Dataset:
+def part(data: Dataset, which: Array) -> Dataset:
+    """Some of the images."""
     return Dataset(data.name, data.images[which], data.labels[which])

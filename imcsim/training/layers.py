@@ -76,12 +76,13 @@ class HybridLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """As the layer that this one replaces."""
-        y: Tensor = _Product.apply(x, self.weight, self)  # type: ignore[no-untyped-call]
+        vectors = x if self.geometry else x.reshape(-1, x.shape[-1])
+        y: Tensor = _Product.apply(vectors, self.weight, self)  # type: ignore[no-untyped-call]
         if not isinstance(self.correction, str):
             y = y * self.correction.reshape(-1, *(1,) * (y.ndim - 2))
         if self.bias is not None:
             y = y + self.bias.reshape(-1, *(1,) * (y.ndim - 2))
-        return y
+        return y if self.geometry else y.reshape(*x.shape[:-1], -1)
 
     # -- converters ----------------------------------------------------------------------------------------------------
 
@@ -193,11 +194,13 @@ def convert(network: nn.Module, options: HybridOptions, seed: int = 0) -> nn.Mod
     Raises ImcsimError for layers with weights that cannot be converted, by name.
     """
     result = copy.deepcopy(network)
-    for name, layer in list(result.named_modules()):
+    made: dict[nn.Module, HybridLayer] = {}  # one module may have several names
+    for name, layer in list(result.named_modules(remove_duplicate=False)):
         if isinstance(layer, nn.Conv2d | nn.Linear):
             _check(name, layer)
             parent, _, own = name.rpartition(".")
-            setattr(result.get_submodule(parent), own, HybridLayer(name, layer, options, seed))
+            made[layer] = made.get(layer) or HybridLayer(name, layer, options, seed)
+            setattr(result.get_submodule(parent), own, made[layer])
         elif not isinstance(layer, DIGITAL) and any(True for _ in layer.parameters(recurse=False)):
             problem = f"is a {type(layer).__name__}, whose weights cannot be kept in cells"
             hint = "build the network of Conv2d, Linear, BatchNorm, ReLU, pooling and additions"
@@ -208,6 +211,8 @@ def convert(network: nn.Module, options: HybridOptions, seed: int = 0) -> nn.Mod
 
 
 def _check(name: str, layer: nn.Conv2d | nn.Linear) -> None:
+    if isinstance(layer.weight, nn.UninitializedParameter):
+        raise ImcsimError(f"layer '{name}'", "has no weights yet", "give the network an image before")
     if isinstance(layer, nn.Conv2d) and (isinstance(layer.padding, str) or layer.padding_mode != "zeros"):
         raise ImcsimError(
             f"layer '{name}'", f"pads with {layer.padding_mode} '{layer.padding}'", "pad by numbers, with 0"

@@ -15,16 +15,14 @@ def _wide(channels: int, width: float) -> int:
 
 
 def mlp(channels: int, classes: int, width: float) -> nn.Module:
-    """One hidden layer of 64 units, for images of any size that ends at 8x8; for digits."""
+    """One hidden layer of 64 units, for small images of any size."""
     hidden = _wide(64, width)
-    return nn.Sequential(
-        nn.AdaptiveAvgPool2d(8), nn.Flatten(), nn.Linear(64 * channels, hidden, bias=False), nn.BatchNorm1d(hidden),
-        nn.ReLU(), nn.Linear(hidden, classes),
-    )  # fmt: skip
+    first = nn.LazyLinear(hidden, bias=False)
+    return nn.Sequential(nn.Flatten(), first, nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, classes))
 
 
 def small_cnn(channels: int, classes: int, width: float) -> nn.Module:
-    """Four layers for images of about 28x28: convolutions of 8, 16, 32 channels, the last two halving the size."""
+    """Four layers for images of 28x28 or 32x32: convolutions of 8, 16, 32 channels, the last two halving the size."""
     sizes = [channels, *(_wide(n, width) for n in (8, 16, 32))]
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):

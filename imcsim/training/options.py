@@ -23,7 +23,8 @@ HYBRID_RANGES = {  # least and most
 }  # fmt: skip
 TRAIN_RANGES = {  # least and most
     "epochs": (1, 10_000), "batch": (1, 65_536), "rate": (1e-9, 1e6), "digital_rate": (0.0, 1e3),
-    "momentum": (0.0, 0.999), "batch_s": (0.0, 1e6), "validation": (0.0, 0.5), "threads": (1, 1024), "seed": (0, 2**62),
+    "momentum": (0.0, 0.999), "batch_s": (0.0, 1e6), "validation": (1e-4, 0.5), "threads": (1, 1024),
+    "seed": (0, 2**62),
 }  # fmt: skip
 SOURCES = {  # of every default; printed at the head of reports
     "nonlinear": "SET curve of Nandakumar et al., J. Appl. Phys. 124, 152135 (2018), constants of srnn-pcm",
@@ -98,8 +99,8 @@ class HybridOptions:
 class TrainOptions:
     """One training. ``weights``: 'hybrid', or 'float' for the same network in 32 bits.
 
-    ``rate``: of plain gradient descent on hybrid weights, of descent with ``momentum`` on float ones; ``digital_rate``:
-    of what stays digital (normalisations, biases), always with momentum. All fall to 0 along a cosine. ``batch_s``:
+    ``rate``: of plain gradient descent on hybrid weights, whose normalisations and biases descend at ``digital_rate``
+    with ``momentum``; or of all of a float network, with momentum. Rates fall to 0 along a cosine. ``batch_s``:
     simulated seconds of a step, in which cells drift. ``validation``: share of the images kept apart, by which an
     accuracy is shown after each epoch. Same seed and ``threads``, same result.
     Raises ImcsimError for what cannot be.

@@ -9,22 +9,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from torch import nn
 
-from imcsim import streams
 from imcsim.config import canonical_hash
-from imcsim.datasets import Dataset
-from imcsim.errors import ImcsimError
 from imcsim.journal import Journal
 from imcsim.progress import Progress, silent
 from imcsim.training.ageing import AgeingOptions, ageing
 from imcsim.training.export import save_cells, save_onnx
 from imcsim.training.images import split
-from imcsim.training.networks import Network
 from imcsim.training.options import TrainOptions
 from imcsim.training.size import float_size, hybrid_size
-from imcsim.training.train import Trained, accuracy, train, warnings
+from imcsim.training.tasks import Task
+from imcsim.training.train import DivergedError, Trained, accuracy, train, warnings
 from imcsim.training.wear import histograms, wear
 
 
@@ -48,60 +44,6 @@ class Run:
         return f"{options.weights}, {self.variant}, width {self.width:g}, rate {options.rate:g}, seed {options.seed}"
 
 
-@dataclass(frozen=True)
-class Task:
-    """A network, images to train on, and other images that are used once, at the end of each training."""
-
-    network: Network
-    data: Dataset
-    test: Dataset
-
-    @property
-    def classes(self) -> int:
-        """As many as there are labels in the training images."""
-        return int(self.data.labels.max()) + 1
-
-    @property
-    def image_shape(self) -> tuple[int, ...]:
-        """(channels, height, width)"""
-        return self.data.images.shape[1:]
-
-    def check(self) -> None:
-        """Raise ImcsimError where the images do not belong together."""
-        own, unseen = self.image_shape, self.test.images.shape[1:]
-        if own != unseen:
-            problem = f"its images are {_said(unseen)}, those of {self.data.name} are {_said(own)}"
-            raise ImcsimError(self.test.name, problem, "give test images of the same kind")
-        if self.test.labels.max() >= self.classes or min(self.test.labels.min(), self.data.labels.min()) < 0:
-            problem = f"has labels up to {self.test.labels.max()}, {self.data.name} has {self.classes} classes"
-            raise ImcsimError(self.test.name, problem, "number the classes of both from 0 on, in the same way")
-
-    def build(self, width: float, seed: int) -> nn.Module:
-        """A fresh network. Raises ImcsimError where it does not take the images, or does not give the classes."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(streams.rng(seed, "initial weights").integers(1 << 62)))
-            network = self.network(self.data.images.shape[1], self.classes, width)
-        self._try(network)
-        return network
-
-    def _try(self, network: nn.Module) -> None:
-        network.eval()
-        try:
-            with torch.no_grad():
-                scores = network(torch.zeros(2, *self.image_shape))
-        except RuntimeError as error:
-            problem = f"does not take images of {_said(self.image_shape)} ({str(error).splitlines()[0]})"
-            raise ImcsimError("--network", problem, "its function gets channels, classes and width") from None
-        shape = tuple(getattr(scores, "shape", ()))
-        if shape != (2, self.classes):
-            problem = f"gives {_said(shape[1:]) or 'no'} numbers for an image, there are {self.classes} classes"
-            raise ImcsimError("--network", problem, "its function gets channels, classes and width")
-
-
-def _said(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape))
-
-
 def execute(task: Task, runs: Sequence[Run], folder: Path, progress: Progress = silent) -> list[dict[str, Any]]:
     """What each run came to, in order; those that ``folder`` already knows are not done again.
 
@@ -120,7 +62,7 @@ def execute(task: Task, runs: Sequence[Run], folder: Path, progress: Progress = 
 
 def key_of(task: Task, run: Run) -> str:
     """What a run is called in its folder."""
-    return canonical_hash([asdict(run), _fingerprint(task)])
+    return canonical_hash([asdict(run), task.fingerprint(run.width, run.options.seed)])
 
 
 def _titled(progress: Progress, number: int, total: int, run: Run) -> Progress:
@@ -128,13 +70,6 @@ def _titled(progress: Progress, number: int, total: int, run: Run) -> Progress:
         progress(done, whole, f"run {number} of {total} ({run.name}): {step}")
 
     return show
-
-
-def _fingerprint(task: Task) -> str:
-    function = task.network
-    sums = [int(part.images.astype(np.float64).sum()) for part in (task.data, task.test)]
-    sizes = [len(part.labels) for part in (task.data, task.test)]
-    return canonical_hash([function.__module__, function.__qualname__, sums, sizes])
 
 
 def perform(task: Task, run: Run, unfinished: Path, progress: Progress = silent) -> dict[str, Any]:
@@ -146,8 +81,7 @@ def perform(task: Task, run: Run, unfinished: Path, progress: Progress = silent)
         entry["accuracy_frac"] = accuracy(trained.network, task.test, run.options)
     if trained.layers and not isinstance(run.ageing, str):
         seen, _ = split(task.data, run.options)
-        unseen = task.test.first(min(run.ageing.images, len(task.test.labels)))
-        aged = ageing(trained, seen, unseen, run.ageing, progress)
+        aged = ageing(trained, seen, task.test, run.ageing, progress)
         entry["ageing"] = [asdict(one) for one in aged]
     if run.kept:
         save_cells(trained, unfinished.with_suffix(".safetensors"))
@@ -166,7 +100,7 @@ def entry_of(run: Run, trained: Trained) -> dict[str, Any]:
         "weights": options.weights, "variant": run.variant, "width": run.width, "seed": options.seed,
         "rate": options.rate, "updates": trained.updates, "validation_frac": trained.history[-1].accuracy_frac,
         "size": asdict(size), "history": [asdict(epoch) for epoch in trained.history],
-        "warnings": warnings(trained.history, options), "wear": [asdict(one) for one in wear(cells)],
+        "warnings": warnings(trained), "wear": [asdict(one) for one in wear(cells)],
         "histograms": histograms(cells), "tallies": {one.name: asdict(one.tally) for one in cells},
         "bits": {one.name: _flips(one) for one in cells},
     }  # fmt: skip
@@ -195,12 +129,24 @@ def _counted(trained: Trained) -> tuple[int, int]:
 
 def tuned(
     task: Task, run: Run, rates: Sequence[float], folder: Path, progress: Progress = silent
-) -> tuple[float, list[dict[str, Any]]]:
-    """The rate that answers most validation images, and the entries of all; the test images do not count."""
-    tries = [replace(run, options=replace(run.options, rate=rate), ageing="none", tested=False) for rate in rates]
-    entries = execute(task, tries, folder, progress)
-    best = max(range(len(rates)), key=lambda i: entries[i]["validation_frac"])
-    return rates[best], entries
+) -> tuple[float, list[dict[str, Any]], list[str]]:
+    """The rate that answers most validation images, the entries of all, and what is to be said of those that failed.
+
+    The test images do not count. Raises ImcsimError where all failed.
+    """
+    entries: list[dict[str, Any]] = []
+    failed: list[DivergedError] = []
+    for rate in rates:
+        one = replace(run, options=replace(run.options, rate=rate), ageing="none", tested=False)
+        try:
+            entries += execute(task, [one], folder, progress)
+        except DivergedError as error:
+            (folder / f"{key_of(task, one)}.pt").unlink(missing_ok=True)
+            failed.append(error)
+    if not entries:
+        raise failed[-1]
+    best = max(entries, key=lambda entry: float(entry["validation_frac"]))
+    return best["rate"], entries, [str(error) for error in failed]
 
 
 def grid(

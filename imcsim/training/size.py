@@ -31,8 +31,8 @@ class Size:
 
 
 def pair_bits(options: HybridOptions) -> float:
-    """log2 of the differences that are a whole number of levels: 19 of them, 4.25 bits, by default."""
-    return math.log2(2 * round(options.range_usiemens / LEVEL_USIEMENS) + 1)
+    """log2 of the differences that are whole levels, up to a full cell: 29 of them, 4.86 bits, by default."""
+    return math.log2(2 * round(options.physics.full_usiemens / LEVEL_USIEMENS) + 1)
 
 
 def hybrid_size(weights: int, digital: int, options: HybridOptions) -> Size:
@@ -58,8 +58,10 @@ def accuracy_at(curve: Curve, bits: float) -> float:
 
 def size_at(curve: Curve, accuracy: float) -> float:
     """The least size at which a curve reaches an accuracy, in bits; infinite where it does not."""
+    if curve[0][1] >= accuracy:
+        return curve[0][0]
     for (small, low), (large, high) in pairwise(curve):
         if low < accuracy <= high:
             share = (accuracy - low) / (high - low)
             return math.exp(math.log(small) + share * math.log(large / small))
-    return curve[0][0] if curve[0][1] >= accuracy else math.inf
+    return math.inf

@@ -73,6 +73,8 @@ def layers(entries: Entries) -> pd.DataFrame:
     for entry in entries:
         for name, bits in entry["bits"].items():
             tally = entry["tallies"][name]
+            if not tally["updates"]:  # a layer that the network does not use
+                continue
             updates, checks = tally["updates"], max(1, tally["checks"])
             rows.append(
                 {

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import inspect
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,16 +24,22 @@ from imcsim.training.checkpoints import load_checkpoint, save_checkpoint
 from imcsim.training.images import epoch_batches, plain_batches, split
 from imcsim.training.layers import HybridLayer, convert, hybrid_layers
 from imcsim.training.options import TrainOptions
+from imcsim.training.tasks import data_hash, network_hash
 from imcsim.training.weights import ARRAYS, Tally
 
 FULL_FRAC = 0.99  # of where SET saturates, from which on a cell counts as full
 MOST_SATURATED_FRAC = 0.5  # of the pairs of a layer, above which a training makes no sense
+MOST_LOST_FRAC = 0.1  # of the carries, beyond the most pulses of an update
 FEW_CARRIES = 0.01  # per weight and epoch, below which weights hardly move
+
+
+class DivergedError(ImcsimError):
+    """A training that came to nothing: another rate may do better."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """``carries_per_weight``: of this epoch, for each layer the mean; ``saturated_frac``: pairs with a full cell."""
+    """``carries_per_weight``: of this epoch, mean over all weights. ``saturated_frac``: pairs with a full cell."""
 
     loss: float
     accuracy_frac: float  # of the validation images, with one read of all cells for each batch
@@ -70,9 +72,9 @@ def train(
     left for the caller to remove. Raises ImcsimError where network and images do not fit, the loss is no number any
     more, or most cells of a layer are full.
     """
-    torch.set_num_threads(options.threads)
-    torch.use_deterministic_algorithms(True)
     with limited(options.threads):
+        torch.set_num_threads(options.threads)  # in here, for the first use of kernels sets it too
+        torch.use_deterministic_algorithms(True)
         training = Training(network, data, options)
         training.resume(unfinished)
         while training.epoch < options.epochs:
@@ -130,7 +132,7 @@ class Training:
             seen += len(labels)
             if not math.isfinite(total):
                 problem = f"the loss is no number any more in epoch {self.epoch + 1}"
-                raise ImcsimError("--rate", problem, "take a lower one")
+                raise DivergedError(f"--rate {self.options.rate:g}", problem, "take a lower one")
         return total / seen
 
     def _said(self) -> str:
@@ -158,8 +160,8 @@ class Training:
     def _scores(self, images: Tensor) -> Tensor:
         try:
             scores: Tensor = self.network(images)
-        except ValueError as error:  # of a normalisation that sees one value alone
-            raise ImcsimError("--batch", f"the network does not take {len(images)} images ({error})") from None
+        except ValueError as error:  # such as of a normalisation that sees one value alone
+            raise ImcsimError("--network", f"does not take a batch of {len(images)} images ({error})") from None
         return scores
 
     def _set_time(self) -> None:
@@ -187,7 +189,8 @@ class Training:
         for name, some in pairs.items():
             if some.mean() > MOST_SATURATED_FRAC:
                 problem = f"{100 * some.mean():.0f} % of its pairs are saturated after epoch {self.epoch + 1}"
-                raise ImcsimError(f"layer '{name}'", problem, "lower --rate, or refresh more often")
+                where = f"--rate {self.options.rate:g}, layer '{name}'"
+                raise DivergedError(where, problem, "lower it, or refresh more often")
         return float(np.concatenate(list(pairs.values())).mean())
 
     @torch.no_grad()
@@ -238,31 +241,20 @@ def accuracy(network: nn.Module, data: Dataset, options: TrainOptions) -> float:
     return float(torch.stack(right).sum()) / len(data.labels)
 
 
-def warnings(history: Sequence[Epoch], options: TrainOptions) -> list[str]:
+def warnings(trained: Trained) -> list[str]:
     """What a user should know about a training that ran to its end."""
-    if options.weights == "float" or not history or history[0].carries_per_weight >= FEW_CARRIES:
+    if not trained.layers:
         return []
-    carries = history[0].carries_per_weight
-    return [f"--rate {options.rate:g} moves hardly any weight: {carries:.4f} carries for each in the first epoch"]
+    said, rate = [], f"--rate {trained.options.rate:g}"
+    first = trained.history[0].carries_per_weight
+    if first < FEW_CARRIES:
+        said.append(f"{rate} moves hardly any weight: {first:.4f} carries for each in the first epoch")
+    carries, lost = (sum(getattr(layer.cells.tally, name) for layer in trained.layers) for name in ("carries", "lost"))
+    if lost > MOST_LOST_FRAC * carries:
+        said.append(f"{rate} is too much for the cells: {100 * lost / carries:.0f} % of all carries were cut off")
+    return said
 
 
 def _identity(network: nn.Module, data: Dataset, options: TrainOptions) -> str:
     """A hash of all that decides the result."""
-    content = hashlib.sha256(repr(network).encode())
-    for kind in sorted({type(module) for module in network.modules()}, key=str):
-        content.update(_source(kind).encode())
-    for name, value in network.state_dict().items():
-        content.update(name.encode() + value.numpy().tobytes())
-    for array in (data.images, data.labels):
-        content.update(np.ascontiguousarray(array).tobytes())
-    return canonical_hash([content.hexdigest(), asdict(options), imcsim.__version__])
-
-
-def _source(kind: type[Any]) -> str:
-    """The code of a user's own kind of module: it decides the result too."""
-    if kind.__module__.startswith("torch."):
-        return kind.__qualname__
-    try:
-        return inspect.getsource(kind)
-    except (OSError, TypeError):
-        return kind.__qualname__
+    return canonical_hash([network_hash(network), data_hash(data), asdict(options), imcsim.__version__])

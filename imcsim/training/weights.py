@@ -84,8 +84,8 @@ class HybridWeights:
 
     @property
     def rows(self) -> int:
-        """Wordlines: weights of one output."""
-        return self.size // self.shape[0]
+        """Rows of crossbars: each wordline as often as the outputs need crossbars side by side."""
+        return self.size // self.shape[0] * -(-self.shape[0] // self.options.columns)
 
     @property
     def unit(self) -> float:
@@ -124,7 +124,7 @@ class HybridWeights:
 
     def update(self, gradient: Array, rate: float, now_s: float) -> Array:
         """Descend along a gradient (of the shape of the weights); the carries of each weight, before any were lost."""
-        options, carries = self.options, np.empty(self.size, np.int16)
+        options, carries = self.options, np.empty(self.size, np.int32)
         kernels.update(
             self._key("update", self.tally.updates), np.ascontiguousarray(gradient).reshape(-1), -rate / self.unit,
             options.rounding == "stochastic", options.half, CODES.index(options.code), options.most_pulses, now_s,
@@ -140,7 +140,8 @@ class HybridWeights:
             return
         tally.carries += int(carries.sum(dtype=np.int64))
         tally.lost += int(np.maximum(carries - self.options.most_pulses, 0).sum(dtype=np.int64))
-        longest = carries.reshape(self.shape[0], -1).max(axis=0)
+        outputs = np.arange(0, self.shape[0], self.options.columns)
+        longest = np.maximum.reduceat(carries.reshape(self.shape[0], -1), outputs, axis=0)  # of each row
         tally.rows += int(np.count_nonzero(longest))
         tally.longest += int(np.minimum(longest, self.options.most_pulses).sum(dtype=np.int64))
 

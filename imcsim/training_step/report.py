@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 DEVICES_PER_PAIR = 2
 NAMES_SHOWN = 4  # of layers in a note; the others are in spilled and overfull
 ASSUMED = (
+    "assumed by this model: batch normalisation is part of the layer before it, as in inference; its statistics and "
+    "the gradients through them cost nothing",
     "assumed by this model: the loss is a softmax against a label; derivatives of activations are kept as bits beside "
     "the digital units, which costs nothing; sums of gradients have room in the buffers",
     "assumed by this model: pulse trains have a comparator for every operand and a counter for every weight, so a slot "
