@@ -62,7 +62,7 @@ def print_tables() -> None:
         print(f"\n## {title}\n\n{table(ACCURACY_HEADS, accuracy_rows(runs))}\n")
         print(table(("claim", "verdict", "evidence"), [(c.text, c.verdict, c.evidence) for c in found]))
         width = WIDTH[name]
-        aged, cells = (rows.query("width == @width") for rows in (ageing, worn))
+        aged, cells = (rows[rows["width"] == width] if len(rows) else rows for rows in (ageing, worn))
         if len(aged):
             print(f"\nwidth {width:g}\n\n{table(age_heads(aged), age_rows(aged))}\n\n{wear(cells)}")
         for stage in ("effects", "accumulators"):

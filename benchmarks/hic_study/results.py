@@ -14,11 +14,11 @@ from imcsim.training.tables import TABLES
 FOLDER = Path(__file__).resolve().parent / "results"
 
 
-def write(name: str, stage: str, entries: Iterable[dict[str, Any]]) -> None:
-    """``results/NAME_STAGE_TABLE.csv`` for every table that has rows."""
+def write(name: str, stage: str, entries: Iterable[dict[str, Any]], kinds: Iterable[str] = TABLES) -> None:
+    """``results/NAME_STAGE_TABLE.csv`` for every kind of table that has rows."""
     entries = list(entries)
-    for kind, table in TABLES.items():
-        rows = table(entries)
+    for kind in kinds:
+        rows = TABLES[kind](entries)
         if len(rows):
             with new_file(FOLDER / f"{name}_{stage}_{kind}.csv") as partial:
                 rows.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")

@@ -37,7 +37,7 @@ def rate_of(name: str, problem: Problem, kind: str) -> float:
     """The best on validation images at width 1, with a seed of its own."""
     options = replace(options_of(name, problem), weights=kind, seed=TUNING_SEED)  # type: ignore[arg-type]
     rate, entries, _ = tuned(problem.task, Run(options), RATES[kind], UNFINISHED / name, shown)
-    write(name, f"rates_{kind}", entries)
+    write(name, f"rates_{kind}", entries, ["runs"])
     return rate
 
 

@@ -84,10 +84,20 @@ def accuracy_over_time(ageing: pd.DataFrame, title: str, path: str | Path) -> li
             axes.set_xticks(ages, [AGE_NAMES.get(age, f"{age:g} s") for age in ages], rotation=30)
             axes.minorticks_off()
             axes.set_title(MODEL_NAMES.get(model, model), loc="left", fontsize=9)
-        panels[0].set_ylabel("test accuracy (%)")
+        panels[0].set_ylabel("test accuracy (%), axis cut off")
+        panels[0].set_ylim(*_repaired_span(ageing))
         panels[0].legend(loc="lower left")
         _titled(figure, f"Accuracy over time, HIC-style: {title}")
     return made
+
+
+def _repaired_span(ageing: pd.DataFrame) -> tuple[float, float]:
+    """Per cent between which repaired networks lie, with room below; those without repair may fall out of it."""
+    repaired = ageing[ageing["fix"] != "none"] if (ageing["fix"] != "none").any() else ageing
+    found = 100 * repaired.groupby(["model", "fix", "age_s"])["accuracy_frac"].agg(["mean", "std"]).fillna(0.0)
+    least, most = float((found["mean"] - found["std"]).min()), float((found["mean"] + found["std"]).max())
+    room = max(2.0, most - least)
+    return max(0.0, least - room), most + 0.1 * room
 
 
 def wear_histogram(histograms: pd.DataFrame, updates: int, title: str, path: str | Path) -> list[Path]:
