@@ -31,7 +31,7 @@ class Network:
 
     def images(self, part: str) -> Dataset:
         """``part``: 'train' or 'test'."""
-        return _images(self.folder, part)
+        return load_images(self.folder, part)
 
 
 def networks(fashion: Path | None, cifar: Path | None, resnet20: Path | None) -> dict[str, Network]:
@@ -51,7 +51,7 @@ def networks(fashion: Path | None, cifar: Path | None, resnet20: Path | None) ->
 
 
 @cache
-def _images(folder: Path, part: str) -> Dataset:
+def load_images(folder: Path, part: str) -> Dataset:
     if (folder / ARCHIVES[part]).exists():
         return _shuffled(_from_archive(folder / ARCHIVES[part]))
     patterns = {"train": ("train-images*", "data_batch_*.bin"), "test": ("t10k-images*", "test_batch.bin")}
