@@ -27,4 +27,4 @@ class Spec(RuleSpec):
 
     def factor(self, hidden: Floats, step: Floats) -> Floats:
         """Any other step is taken whole."""
-        return np.where(hidden * step < 0, 1 - np.tanh(self.m * hidden) ** 2, hidden.dtype.type(1))
+        return np.where(np.sign(hidden) * step < 0, 1 - np.tanh(self.m * hidden) ** 2, hidden.dtype.type(1))

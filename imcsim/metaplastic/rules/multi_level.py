@@ -29,4 +29,4 @@ class Spec(RuleSpec):
         below = np.clip(np.floor((hidden + 1) / spacing), 0, self.n_levels - 2)  # the level below the threshold
         distance = hidden - ((below + hidden.dtype.type(0.5)) * spacing - 1)
         resisted = 1 - np.tanh(self.m * distance / (spacing / 2)) ** 2
-        return np.where(distance * step < 0, resisted, hidden.dtype.type(1))
+        return np.where(np.sign(distance) * step < 0, resisted, hidden.dtype.type(1))
