@@ -107,7 +107,7 @@ def entry_of(run: Run, trained: Trained) -> dict[str, Any]:
 
 
 def _flips(cells: Any) -> dict[str, Any]:
-    """Bits of accumulators that were set and reset, and SET pulses, per weight, over the training."""
+    """How many weights and rows of crossbars there are; bits of accumulators set and reset per weight, in all."""
     return {
         "weights": cells.size, "rows": cells.rows,
         "set": float(cells.bit_set.sum(dtype=np.int64) / cells.size),
