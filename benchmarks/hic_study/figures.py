@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from results import read
+from results import SHOWN_WIDTH, read
 
 from imcsim.train_study.text import ACCURACY_HEADS, accuracy_rows, age_heads, age_rows, table, wear
 from imcsim.training import figures
@@ -16,7 +16,6 @@ TITLES = {
     "fashion": "Fashion-MNIST, small CNN",
     "cifar": "CIFAR-10 (JPEG copy, 10,000 images), ResNet-8",
 }
-WIDTH = {"mnist": 2.0, "fashion": 2.0, "cifar": 1.5}  # of the figures of time and wear
 
 
 def draw_all() -> None:
@@ -26,7 +25,7 @@ def draw_all() -> None:
         if not len(runs):
             continue
         figures.accuracy_against_size(runs, title, FOLDER / f"hic_{name}_size")
-        width = WIDTH[name]
+        width = SHOWN_WIDTH[name]
         ageing = read(name, "widths", "ageing").query("width == @width")
         if len(ageing):
             figures.accuracy_over_time(ageing, f"{title}, width {width:g}", FOLDER / f"hic_{name}_time")
@@ -61,7 +60,7 @@ def print_tables() -> None:
         found = claims(Evidence(runs, ageing, worn, read(name, "accumulators", "runs")))
         print(f"\n## {title}\n\n{table(ACCURACY_HEADS, accuracy_rows(runs))}\n")
         print(table(("claim", "verdict", "evidence"), [(c.text, c.verdict, c.evidence) for c in found]))
-        width = WIDTH[name]
+        width = SHOWN_WIDTH[name]
         aged, cells = (rows[rows["width"] == width] if len(rows) else rows for rows in (ageing, worn))
         if len(aged):
             print(f"\nwidth {width:g}\n\n{table(age_heads(aged), age_rows(aged))}\n\n{wear(cells)}")

@@ -11,6 +11,7 @@ import pandas as pd
 from imcsim.files import new_file
 from imcsim.training.tables import TABLES
 
+SHOWN_WIDTH = {"mnist": 2.0, "fashion": 2.0, "cifar": 1.5}  # in the figures of time and wear
 FOLDER = Path(__file__).resolve().parent / "results"
 
 
@@ -19,6 +20,8 @@ def write(name: str, stage: str, entries: Iterable[dict[str, Any]], kinds: Itera
     entries = list(entries)
     for kind in kinds:
         rows = TABLES[kind](entries)
+        if kind == "histograms" and stage == "widths" and len(rows):  # which are long
+            rows = rows[rows["width"] == SHOWN_WIDTH[name]]
         if len(rows):
             with new_file(FOLDER / f"{name}_{stage}_{kind}.csv") as partial:
                 rows.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
