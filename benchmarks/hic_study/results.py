@@ -11,7 +11,7 @@ import pandas as pd
 from imcsim.files import new_file
 from imcsim.training.tables import TABLES
 
-SHOWN_WIDTH = {"mnist": 2.0, "fashion": 2.0, "cifar": 1.5}  # in the figures of time and wear
+SHOWN_WIDTH = {"mnist": 2.0, "fashion": 2.0, "cifar": 1.0}  # in the figures of time and wear
 FOLDER = Path(__file__).resolve().parent / "results"
 
 

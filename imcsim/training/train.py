@@ -24,6 +24,7 @@ from imcsim.training.checkpoints import load_checkpoint, save_checkpoint
 from imcsim.training.images import epoch_batches, plain_batches, split
 from imcsim.training.layers import HybridLayer, convert, hybrid_layers
 from imcsim.training.options import TrainOptions
+from imcsim.training.reproducible import reproducible
 from imcsim.training.tasks import data_hash, network_hash
 from imcsim.training.weights import ARRAYS, Tally
 
@@ -73,8 +74,7 @@ def train(
     more, or most cells of a layer are full.
     """
     with limited(options.threads):
-        torch.set_num_threads(options.threads)  # in here, for the first use of kernels sets it too
-        torch.use_deterministic_algorithms(True)
+        reproducible(options.threads)  # in here, for the first use of kernels sets PyTorch's threads too
         training = Training(network, data, options)
         training.resume(unfinished)
         while training.epoch < options.epochs:

@@ -31,6 +31,7 @@ from imcsim.progress import Progress, silent
 from imcsim.quantised import QuantisedNetwork, load_quantised
 from imcsim.training.checkpoints import load_checkpoint, save_checkpoint
 from imcsim.training.images import epoch_batches, plain_batches, split
+from imcsim.training.reproducible import reproducible
 
 TURN = 10  # batches for the coefficients, then as many for the basis
 WARM_FRAC = 0.05  # of all batches, in which the rate rises
@@ -67,8 +68,7 @@ def train(
     if any(len(own.residual) for own in basis.layers.values()):
         problem = "has a residual, which corrects weights that a training gives up"
         raise ImcsimError("basis", problem, "fit it again without --residual")
-    torch.set_num_threads(options.threads)
-    torch.use_deterministic_algorithms(True)
+    reproducible(options.threads)
     training = _Training(network, load_differentiable(model), basis, data, options)
     training.resume(unfinished, _identity(model, basis, data, options))
     while training.epoch < options.epochs:
