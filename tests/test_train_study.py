@@ -230,6 +230,7 @@ BAD = {
     "no such operator": (["--network", "small_cnn"], "cannot be written as ONNX"),
     "unsuitable chip": (["--hardware", "isaac", "--batch-s", "1"], "isaac"),
     "no such chip": (["--hardware", "hermes"], "hermes"),
+    "a chip too small": (["--set", "chip.n_tiles=1"], "take more tiles: --set chip.n_tiles="),
     "no age": (["--age", "soon"], "--age soon: expected a time"),
 }
 
@@ -269,6 +270,17 @@ def test_without_test_images_a_fifth_is_kept_apart(folder: Path, imcsim: Command
     text = (tmp_path / "out" / "report.md").read_text()
     assert "20% kept apart" in text
     assert "not tested" in text
+
+
+def test_a_changed_chip_is_priced() -> None:
+    from imcsim.importers import load_network
+    from imcsim.train_study.cost import large_enough
+
+    workload = load_network("resnet50")
+    own, grown = (large_enough(workload, "hermes-64", given) for given in ({}, {"chip.clock_mhz": "500"}))
+    assert grown.chip.clock_mhz == 500
+    assert grown.n_crossbars == own.n_crossbars > 64
+    assert large_enough(workload, "hermes-64", {"chip.n_tiles": "7"}).chip.n_tiles == 7
 
 
 # -- parts -------------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from imcsim.training.ageing import AgeingOptions
 from imcsim.training.options import HybridOptions, TrainOptions
 from imcsim.training.physics import Physics
 from imcsim.training.runs import Run, execute, tuned
+from imcsim.training.tables import TABLES
 
 HERE = Path(__file__).resolve().parent
 UNFINISHED = HERE / "unfinished"
@@ -26,7 +27,7 @@ AGED_WIDTHS = WIDTHS | {"cifar": (1.0,)}
 AGEING = {
     "mnist": AgeingOptions(draws=2), "fashion": AgeingOptions(draws=2), "cifar": AgeingOptions(draws=10, images=1000),
 }  # fmt: skip
-RATES = {"hybrid": (1.0, 2.0, 4.0), "float": (0.05, 0.1, 0.2, 0.5)}
+RATES = {"hybrid": (0.5, 1.0, 2.0, 4.0), "float": (0.05, 0.1, 0.2, 0.5)}
 TUNING_SEED = 100
 LONG_BATCH_S = 1.0  # of the run that shows drift during the training; others take a millisecond
 
@@ -100,7 +101,7 @@ def done(name: str, stage: str, problem: Problem, runs: Iterable[Run]) -> None:
                 f"{name} {stage}: {run.name}: {entries[-1]['accuracy_frac']:.4f}, {time.monotonic() - begin:.0f} s",
                 flush=True,
             )
-        write(name, stage, entries)
+        write(name, stage, entries, TABLES if stage == "widths" else ("runs", "wear"))
 
 
 def shown(done: int, total: int, step: str) -> None:

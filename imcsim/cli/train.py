@@ -41,6 +41,7 @@ def train(
     age: Annotated[str, typer.Option(metavar="1s,1d,1y,...", help="Ages to test at.")] = "1s,1min,1h,1d,30d,1y",
     draws: Annotated[int, typer.Option(help="Chips to draw for each network and model of drift.")] = 1,
     hardware: opt.HardwareOption = "hermes-64",
+    set_: opt.SetOption = None,
     batch_s: Annotated[
         str, typer.Option(metavar="SECONDS", help="Simulated time of a step; else what it takes on the hardware.")
     ] = "hardware",
@@ -76,7 +77,7 @@ def train(
     request = Request(
         network, data, test, opt.reals("--widths", widths), seeds, rates, options,
         AgeingOptions(tuple(opt.seconds(word) for word in opt.words(age)), draws=draws), hardware,
-        "hardware" if batch_s == "hardware" else opt.real("--batch-s", batch_s),
+        "hardware" if batch_s == "hardware" else opt.real("--batch-s", batch_s), opt.pairs("--set", set_),
     )  # fmt: skip
     with progress.bar("train") as show:
         found = study(request, out, show)

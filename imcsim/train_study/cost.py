@@ -26,6 +26,8 @@ from imcsim.workload import Workload
 if TYPE_CHECKING:
     from torch import nn
 
+TILES = "chip.n_tiles"
+
 
 def workload_of(network: nn.Module, image_shape: tuple[int, ...]) -> Workload:
     """The layer trace of a network."""
@@ -36,12 +38,12 @@ def workload_of(network: nn.Module, image_shape: tuple[int, ...]) -> Workload:
 
 
 def step_of(
-    workload: Workload, order: list[str], hardware: str, batch: int, epoch_images: int, entry: Mapping[str, Any],
+    workload: Workload, order: list[str], chip: Hardware, batch: int, epoch_images: int, entry: Mapping[str, Any],
     hybrid: HybridOptions,
 ) -> StepReport:  # fmt: skip
     """One step of a training on a chip; ``entry``: of ``runs.execute``, or {} for assumed amounts.
 
-    The chip gets as many tiles more as the network needs. Raises ImcsimError where the chip cannot hold it otherwise.
+    Raises ImcsimError where the chip cannot hold the network.
     """
     given = {
         "batch": batch, "epoch_images": epoch_images, "accumulator_bits": hybrid.bits, "outer": hybrid.outer,
@@ -55,17 +57,16 @@ def step_of(
             problem = f"computes {len(order)} layers with weights, of which {len(names)} lead to its scores"
             raise ImcsimError("--network", problem, "leave out what is not used")
         rates = {name: _rates(entry, own) for name, own in zip(names, order, strict=True)}
-    return simulate_step(workload, _large_enough(workload, hardware), options, rates or "assumed")
+    return simulate_step(workload, chip, options, rates or "assumed")
 
 
-def _large_enough(workload: Workload, name: str) -> Hardware:
-    """The chip, with more tiles where the network needs them."""
-    chip = load_hardware(name)
+def large_enough(workload: Workload, name: str, overrides: Mapping[str, str]) -> Hardware:
+    """A chip, with more tiles where the network needs them and a user does not say how many there are."""
+    chip = load_hardware(name, overrides)
     needed = sum(cut(layer, chip).crossbars for layer in workload.weighted)
-    if needed <= chip.n_crossbars:
+    if needed <= chip.n_crossbars or TILES in overrides:
         return chip
-    per_tile = chip.n_crossbars // chip.chip.n_tiles
-    return load_hardware(name, {"chip.n_tiles": str(-(-needed // per_tile))})
+    return load_hardware(name, {**overrides, TILES: str(-(-needed // chip.tile.n_crossbars))})
 
 
 def _rates(entry: Mapping[str, Any], layer: str) -> UpdateRates:

@@ -31,7 +31,7 @@ FUNCTION = "network"  # in a user's file, where no other is named
 class Request:
     """``rates``: of each kind of weights; several are tried with a seed of their own and the best is taken.
 
-    ``batch_s``: simulated seconds of a step, or 'hardware', what one takes on ``hardware``.
+    ``batch_s``: simulated seconds of a step, or 'hardware', what one takes on ``hardware``, changed by ``overrides``.
     """
 
     network: str = "mlp"
@@ -44,6 +44,7 @@ class Request:
     ageing: AgeingOptions = field(default_factory=AgeingOptions)
     hardware: str = "hermes-64"
     batch_s: float | Literal["hardware"] = "hardware"
+    overrides: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raises ImcsimError for what cannot be."""

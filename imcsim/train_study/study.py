@@ -15,7 +15,7 @@ import pandas as pd
 from imcsim.errors import ImcsimError
 from imcsim.files import new_file, run_directory
 from imcsim.progress import Progress, silent
-from imcsim.train_study.cost import Repair, repairs_of, step_of, workload_of
+from imcsim.train_study.cost import Repair, large_enough, repairs_of, step_of, workload_of
 from imcsim.train_study.request import Request
 from imcsim.train_study.text import report_text
 from imcsim.training import figures
@@ -88,7 +88,8 @@ def _step(request: Request, task: Task, width: float, entry: Mapping[str, Any]) 
     network = task.build(width, 0)
     workload, order = workload_of(network, task.image_shape), order_of(network, task.image_shape)
     options, images = request.options, len(split(task.data, request.options)[0].labels)
-    return step_of(workload, order, request.hardware, options.batch, images, entry, options.hybrid)
+    chip = large_enough(workload, request.hardware, request.overrides)
+    return step_of(workload, order, chip, options.batch, images, entry, options.hybrid)
 
 
 def _rates(
