@@ -6,7 +6,7 @@ from pathlib import Path
 
 from results import SHOWN_WIDTH, read
 
-from imcsim.train_study.text import ACCURACY_HEADS, accuracy_rows, age_heads, age_rows, table, wear
+from imcsim.train_study.text import ACCURACY_HEADS, accuracy_rows, age_heads, age_rows, mean_and_deviation, table, wear
 from imcsim.training import figures
 from imcsim.training.claims import Evidence, claims
 
@@ -67,6 +67,6 @@ def print_tables() -> None:
         for stage in ("effects", "accumulators"):
             variants = read(name, stage, "runs")
             if len(variants):
-                means = variants.groupby("variant", sort=False)["accuracy_frac"].agg(["mean", "std", "count"])
-                lines = [(v, f"{100 * m:.2f} ± {100 * s:.2f}", n) for v, (m, s, n) in means.iterrows()]
+                of_each = variants.groupby("variant", sort=False)["accuracy_frac"]
+                lines = [(variant, mean_and_deviation(part), len(part)) for variant, part in of_each]
                 print(f"\n{stage}\n\n{table(('variant', 'test accuracy %', 'seeds'), lines)}")

@@ -44,6 +44,8 @@ def accuracy_against_size(runs: pd.DataFrame, title: str, path: str | Path) -> l
 
     Lines mark the size and the accuracy of the float network at width 1.
     """
+    from matplotlib.ticker import LogLocator
+
     with saved_figure(path, "accuracy_against_size", (6.4, 4.2)) as (figure, made):
         axes = figure.subplots()
         for kind, part in runs.sort_values("bits").groupby("weights", sort=False):
@@ -51,15 +53,18 @@ def accuracy_against_size(runs: pd.DataFrame, title: str, path: str | Path) -> l
             found = spread(part, "width")
             kb = part.groupby("width", sort=False)["bits"].first().to_numpy() / BITS_PER_KB
             axes.errorbar(kb, found["mean"], found["std"], fmt=style, color=colour, label=label, capsize=3)
+            place, side = ((-4, 6), "right") if kind == "float" else ((4, -11), "left")  # of texts of either kind
             for size, width, height in zip(kb, found.index, found["mean"], strict=True):
-                axes.annotate(f"{width:g}x", (size, height), (4, -11), textcoords="offset points", fontsize=8)
+                axes.annotate(
+                    f"{width:g}x", (size, height), place, ha=side, textcoords="offset points", fontsize=8, color=colour
+                )
         base = runs[(runs["weights"] == "float") & (runs["width"] == 1)]
         if len(base):
             axes.axvline(base["bits"].iloc[0] / BITS_PER_KB, color="#777777", linewidth=0.8, linestyle=":")
             axes.axhline(100 * base["accuracy_frac"].mean(), color="#777777", linewidth=0.8, linestyle=":")
         axes.set(xscale="log", xlabel="model for inference (KB of logical bits)", ylabel="test accuracy (%)")
-        sizes = sorted(set(runs["bits"] / BITS_PER_KB))
-        axes.set_xticks(sizes, [f"{size:.3g}" for size in sizes], rotation=30)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
         axes.legend(loc="lower right")
         _titled(figure, f"Accuracy against size, HIC-style: {title}")
