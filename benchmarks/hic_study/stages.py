@@ -81,7 +81,7 @@ def accumulators(name: str, problem: Problem) -> None:
     }
     codes = {"sign and magnitude": HybridOptions(code="sign_magnitude"), "Gray": HybridOptions(code="gray")}
     base = replace(options_of(name, problem), rate=rate_of(name, problem, "hybrid"))
-    one_seed = variants(name, base, codes)[:: SEEDS[name]]  # codes decide which bits flip, hardly what is learnt
+    one_seed = variants(name, base, codes)[:: SEEDS[name]]  # codes decide which bits flip, not what is learnt
     done(name, "accumulators", problem, variants(name, base, kinds) + one_seed)
 
 

@@ -60,6 +60,12 @@ class Request:
                 replace(self.options, weights=kind, rate=rate)  # type: ignore[arg-type]
 
     @property
+    def chip_name(self) -> str:
+        """The hardware, with what was changed about it."""
+        changes = ", ".join(f"{key}={value}" for key, value in self.overrides.items())
+        return f"{self.hardware} ({changes})" if changes else self.hardware
+
+    @property
     def network_name(self) -> str:
         """Without the folder of a file."""
         return Path(self.network).name

@@ -116,7 +116,8 @@ def _assumed(found: Study) -> str:
         (name, value, SOURCES[name] if value == usual[name] else f"given; else {usual[name]}: {SOURCES[name]}")
         for name, value in values.items()
     ]
-    rows.append(("batch_s", f"{found.request.options.batch_s:.3g}", f"a step on {found.request.hardware}, or as given"))
+    batch_s, chip = found.request.options.batch_s, found.request.chip_name
+    rows.append(("batch_s", f"{batch_s:.3g}", f"a step on {chip}, or as given"))
     sure = f"Binary cells are taken to be read without error: one read in {1 / bit_error_frac():.0e} would be wrong."
     return PARAGRAPH.join([table(("option", "value", "source"), rows), sure])
 
@@ -150,8 +151,8 @@ def _step(found: Study) -> str:
     step = found.step
     each = step.summary["step"]
     text = (
-        f"One step of {step.options.batch} images of the widest network on {step.hardware.name}, with the updates that "
-        f"were counted: {si(step.step_s, 's')}, {si(step.energy_pj / PJ_PER_J, 'J')}, "
+        f"One step of {step.options.batch} images of the widest network on {found.request.chip_name}, with the updates "
+        f"that were counted: {si(step.step_s, 's')}, {si(step.energy_pj / PJ_PER_J, 'J')}, "
         f"{each['cycles']:,.0f} cycles; an epoch takes {si(step.summary['epoch']['time_ns'] / NS_PER_S, 's')}."
     )
     rows = [

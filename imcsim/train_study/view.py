@@ -23,7 +23,7 @@ def view(found: Study) -> RenderableType:
     """Accuracies, ages of the widest network, claims, cost of a step."""
     step = found.step
     cost = (
-        f"a step of {step.options.batch} images on {step.hardware.name}: {si(step.step_s, 's')}, "
+        f"a step of {step.options.batch} images on {found.request.chip_name}: {si(step.step_s, 's')}, "
         f"{si(step.energy_pj / PJ_PER_J, 'J')}"
     )
     return Group(_accuracies(found), *_ages(found), _claims(found), Text(cost))
