@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from imcsim import streams
 from imcsim.datasets import Dataset
 from imcsim.errors import ImcsimError
 from imcsim.kernels import hybrid_reference as reference
@@ -20,7 +21,8 @@ datasets = pytest.importorskip("sklearn.datasets")
 
 from torch import nn  # noqa: E402
 
-from imcsim.training.ageing import AgeingOptions, ageing  # noqa: E402
+from imcsim.training.ageing import AgeingOptions, ageing, some  # noqa: E402
+from imcsim.training.images import changed  # noqa: E402
 from imcsim.training.layers import HybridLayer, convert, hybrid_layers  # noqa: E402
 from imcsim.training.networks import NETWORKS, mlp, resnet8, resnet32, small_cnn  # noqa: E402
 from imcsim.training.pulse_trains import outer, pulses, scale_of  # noqa: E402
@@ -391,6 +393,16 @@ def test_images_that_are_sorted_by_class_age_alike(trained: Trained, digits: tup
     options = AgeingOptions(ages_s=(1.0,), models=("pcm_accumulative",), fixes=("normalisation",), calibration=200)
     one, two = (ageing(trained, data, digits[1], options)[0].accuracy_frac for data in (digits[0], ordered))
     assert one == pytest.approx(two, abs=0.04)
+
+
+def test_a_new_normalisation_sees_images_as_the_training_did(trained: Trained, digits: tuple[Dataset, Dataset]) -> None:
+    options = AgeingOptions((1.0,), ("pcm_accumulative",), ("normalisation",), calibration=OPTIONS.batch)
+    shifting = replace(trained, options=replace(trained.options, augment=("shift",)))
+    rng = streams.rng(trained.options.seed, "calibration images")
+    shifted = changed(some(digits[0], OPTIONS.batch, rng), shifting.options, rng)
+    itself = ageing(shifting, *digits, options)[0].accuracy_frac
+    assert itself == pytest.approx(ageing(trained, shifted, digits[1], options)[0].accuracy_frac, abs=0.003)
+    assert abs(itself - ageing(trained, *digits, options)[0].accuracy_frac) > 0.003
 
 
 # -- what a step does --------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from imcsim.devices import DeviceSpec, column_factors, global_factor, load_devic
 from imcsim.errors import ImcsimError
 from imcsim.progress import Progress, silent
 from imcsim.training.checks import check_ranges, check_word
-from imcsim.training.images import part, plain_batches
+from imcsim.training.images import changed, part, plain_batches
 from imcsim.training.layers import HybridLayer
 from imcsim.training.train import Trained, accuracy
 
@@ -42,8 +42,9 @@ class AgeingOptions:
     ``images``: of the test, drawn once, for each accuracy.
 
     ``fixes``: 'none'; 'global' and 'column', one digital factor for each layer or column from a read of all cells;
-    'normalisation', new statistics of all batch normalisations from ``calibration`` training images (AdaBS of Joshi et
-    al., Nat. Commun. 2020; 1,300 images recalled from there, not verified). Raises ImcsimError for what cannot be.
+    'normalisation', new statistics of all batch normalisations from ``calibration`` training images, flipped and
+    shifted as in the training (AdaBS of Joshi et al., Nat. Commun. 2020; 1,300 images recalled from there, not
+    verified). Raises ImcsimError for what cannot be.
     """
 
     ages_s: tuple[float, ...] = AGES_S
@@ -83,7 +84,8 @@ def ageing(
     Of ``calibration``, images of the training, and of ``test`` as many as the options say are drawn from the seed.
     """
     seed, reads = trained.options.seed, [layer.reads for layer in trained.layers]
-    images = some(calibration, options.calibration, streams.rng(seed, "calibration images"))
+    rng = streams.rng(seed, "calibration images")
+    images = changed(some(calibration, options.calibration, rng), trained.options, rng)  # or statistics would not fit
     unseen = some(test, options.images, streams.rng(seed, "aged test images"))
     found: list[Aged] = []
     total = len(options.models) * options.draws * len(options.ages_s) * len(options.fixes)

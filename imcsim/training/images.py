@@ -50,9 +50,7 @@ def epoch_batches(data: Dataset, options: ImageOptions, epoch: int) -> Iterator[
     rng = streams.rng(options.seed, "epoch", epoch)
     order = rng.permutation(len(data.labels))
     for start in range(0, len(order), options.batch):
-        own = part(data, order[start : start + options.batch])
-        changed = Dataset(own.name, augmented(own.images, options.augment, rng), own.labels)
-        yield tensors(changed, options)
+        yield tensors(changed(part(data, order[start : start + options.batch]), options, rng), options)
 
 
 def plain_batches(data: Dataset, options: ImageOptions, size: int = 500) -> Iterator[tuple[Tensor, Tensor]]:
@@ -63,6 +61,11 @@ def plain_batches(data: Dataset, options: ImageOptions, size: int = 500) -> Iter
 
 def tensors(data: Dataset, options: ImageOptions) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(data.scaled(options.mean, options.std)), torch.from_numpy(data.labels)
+
+
+def changed(data: Dataset, options: ImageOptions, rng: np.random.Generator) -> Dataset:
+    """Images as a training sees them, before they are scaled."""
+    return Dataset(data.name, augmented(data.images, options.augment, rng), data.labels)
 
 
 def augmented(images: Array, kinds: Sequence[str], rng: np.random.Generator) -> Array:
