@@ -364,6 +364,8 @@ def test_drift_is_not_judged_by_networks_that_are_old_or_ignorant() -> None:
     assert verdicts(Evidence(found.runs, old, found.wear, found.accumulators))[4] == "not tested"
     ignorant = found.ageing.assign(accuracy_frac=0.1)
     assert verdicts(Evidence(found.runs, ignorant, found.wear, found.accumulators))[4] == "not tested"
+    forgets = found.ageing.assign(accuracy_frac=np.where(found.ageing["age_s"] > 1, 0.5, 0.8))  # little, and loses it
+    assert verdicts(Evidence(found.runs, forgets, found.wear, found.accumulators))[4] == "does not hold"
 
 
 def test_a_repair_that_ruins_the_fresh_network_is_no_repair() -> None:

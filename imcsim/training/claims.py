@@ -20,7 +20,7 @@ from imcsim.training.wear import ENDURANCE_CYCLES
 COMPARABLE_POINTS, NEGLIGIBLE_POINTS = 0.3, 1.0
 SMALL_FRAC, USUAL_CYCLES = 0.01, 1e8  # that PCM endures, in the middle of what was published; assumed
 WHOLE_UPDATES = 102_500  # of a training of 205 epochs of 500 batches, as recalled of the paper
-LEARNT_POINTS = 5.0  # below its accuracy after the training, a network that is aged has nothing left to lose
+LEARNT_POINTS = 5.0  # below the best of its width, floats too: to keep an accuracy that low says nothing
 FRESH_S = 60.0  # the oldest that the first age may be
 WIDE_BITS = 10  # the least of an accumulator that counts as precise
 Verdict = Literal["holds", "does not hold", "depends", "not tested"]
@@ -119,10 +119,11 @@ def _drift(found: Evidence) -> tuple[Verdict, str]:
     table: Any = 100 * widest.pivot_table(index=["model", "fix"], columns="age_s", values="accuracy_frac")
     fresh = table.iloc[:, 0].groupby("model").max()
     whole = 100 * found.runs[found.runs["width"] == width].groupby("weights")["accuracy_frac"].mean()
-    if table.columns[0] > FRESH_S or fresh.min() < whole.max() - LEARNT_POINTS:
-        return _untested(f"needs an age of at most {FRESH_S:g} s, and a network that has learnt")
     lost = (fresh - table.iloc[:, -1]).unstack("fix")  # (model, fix), from the best of the fresh accuracies
     kept = [bool(loss < NEGLIGIBLE_POINTS) for loss in lost.min(axis=1)]
+    ignorant = any(kept) and fresh.min() < whole.max() - LEARNT_POINTS
+    if table.columns[0] > FRESH_S or ignorant:
+        return _untested(f"needs an age of at most {FRESH_S:g} s, and a network that has learnt")
     verdict: Verdict = "holds" if all(kept) else "depends" if any(kept) else "does not hold"
     said = [f"{model}: {_losses(row)}" for model, row in lost.to_dict("index").items()]
     return verdict, f"points lost in a year at width {width:g}: {'; '.join(said)}"
