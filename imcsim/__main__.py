@@ -1,6 +1,21 @@
 """``python -m imcsim`` and the ``imcsim`` command."""
 
-from imcsim.cli import main
+from __future__ import annotations
+
+import sys
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """The command line; Ctrl-C ends it without a word, also while its modules are being imported."""
+    try:
+        from imcsim import cli
+
+        cli.main()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
 
 if __name__ == "__main__":
     main()

@@ -11,7 +11,6 @@ from imcsim.cli import basis, compare, looking, models, run, train, train_step
 from imcsim.errors import ImcsimError
 
 BAD_INPUT = 2
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="imcsim",
@@ -42,8 +41,6 @@ def main() -> None:
     except ImcsimError as error:
         typer.echo(f"imcsim: {' '.join(str(error).split())}", err=True)
         sys.exit(BAD_INPUT)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
     finally:
         _close_output()
 
