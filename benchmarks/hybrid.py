@@ -1,11 +1,12 @@
 """Speed of training on cells: the update of 300,000 weights, and a step of ResNet-8 against plain PyTorch.
 
-    python benchmarks/hybrid.py
+    python benchmarks/hybrid.py [THREADS]
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 
@@ -27,12 +28,12 @@ ROUNDS = 15
 
 
 def main() -> None:
-    threads = os.cpu_count() or 1
+    threads = int(sys.argv[1]) if len(sys.argv) > 1 else min(2, os.cpu_count() or 1)
     torch.set_num_threads(threads)
     with limited(threads):
         update_ms = 1000 * update_s()
         plain_s, hybrid_s = step_s()
-    print(f"{threads} threads; plain step {1000 * plain_s:.0f} ms, hybrid step {1000 * hybrid_s:.0f} ms")
+    print(f"threads: {threads}; plain step {1000 * plain_s:.0f} ms, hybrid step {1000 * hybrid_s:.0f} ms")
     report("update of 300,000 weights", update_ms, "ms", UPDATE_GOAL_MS, at_least=False)
     report("ResNet-8 step, batch 100, hybrid over plain", hybrid_s / plain_s, "", STEP_GOAL, at_least=False)
 

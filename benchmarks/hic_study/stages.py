@@ -27,7 +27,7 @@ AGED_WIDTHS = WIDTHS | {"cifar": (1.0,)}
 AGEING = {
     "mnist": AgeingOptions(draws=2), "fashion": AgeingOptions(draws=2), "cifar": AgeingOptions(draws=10, images=1000),
 }  # fmt: skip
-RATES = {"hybrid": (0.5, 1.0, 2.0, 4.0), "float": (0.05, 0.1, 0.2, 0.5)}
+RATES = {"hybrid": (0.25, 0.5, 1.0, 2.0, 4.0), "float": (0.05, 0.1, 0.2, 0.5)}
 TUNING_SEED = 100
 LONG_BATCH_S = 1.0  # of the run that shows drift during the training; others take a millisecond
 

@@ -1,6 +1,6 @@
 """HIC-style training on MNIST, Fashion-MNIST and CIFAR-10: what the six claims of its abstract come to here.
 
-    python benchmarks/hic_study/study.py train --mnist FOLDER --fashion FOLDER [--stage widths ...]
+    python benchmarks/hic_study/study.py train --mnist FOLDER --fashion FOLDER --cifar FOLDER [--stage widths ...]
     python benchmarks/hic_study/study.py figures
     python benchmarks/hic_study/study.py tables
 

@@ -89,8 +89,9 @@ def accuracy_over_time(ageing: pd.DataFrame, title: str, path: str | Path) -> li
             axes.set_xticks(ages, [AGE_NAMES.get(age, f"{age:g} s") for age in ages], rotation=30)
             axes.minorticks_off()
             axes.set_title(MODEL_NAMES.get(model, model), loc="left", fontsize=9)
-        panels[0].set_ylabel("test accuracy (%), axis cut off")
-        panels[0].set_ylim(*_repaired_span(ageing))
+        least, most = _repaired_span(ageing)
+        panels[0].set_ylabel("test accuracy (%)" + _cut(least))
+        panels[0].set_ylim(least, most)
         panels[0].legend(loc="lower left")
         _titled(figure, f"Accuracy over time, HIC-style: {title}")
     return made
@@ -149,14 +150,19 @@ def bars(runs: pd.DataFrame, columns: Sequence[tuple[str, str]], title: str, pat
             mean, error = factor * found["mean"], factor * found["std"]
             axes.barh(variants, mean, xerr=error, color=COLOURS[number], height=0.65, error_kw={"capsize": 3})
             if factor == 100:  # accuracies differ little: show where they do, and say so
-                label += ", axis cut off"
-                least = float((mean - error).min())
-                axes.set_xlim(max(0.0, np.floor(least - 0.5)), min(100.0, float((mean + error).max()) + 0.7))
+                least = max(0.0, float(np.floor((mean - error).min() - 0.5)))
+                axes.set_xlim(least, min(100.0, float((mean + error).max()) + 0.7))
+                label += _cut(least)
             axes.set_xlabel(label)
             axes.grid(visible=False, axis="y")
         panels[0].invert_yaxis()
         _titled(figure, title)
     return made
+
+
+def _cut(least: float) -> str:
+    """What the name of an axis adds where it does not begin at zero."""
+    return ", axis cut off" if least > 0 else ""
 
 
 def _titled(figure: Figure, text: str) -> None:
