@@ -30,6 +30,7 @@ AGE_NAMES = {
     1.0: "1 s", MINUTE_S: "1 min", HOUR_S: "1 h", DAY_S: "1 day", 30 * DAY_S: "1 month", 365 * DAY_S: "1 year",
 }  # fmt: skip
 BITS_PER_KB = 8192
+BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}  # of a number that crosses a line
 Mean = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
 
@@ -107,7 +108,10 @@ def _repaired_span(ageing: pd.DataFrame) -> tuple[float, float]:
 
 
 def wear_histogram(histograms: pd.DataFrame, updates: int, title: str, path: str | Path) -> list[Path]:
-    """Share of cells by write-erase cycles for each part, with the bound of accumulators and the band of endurance."""
+    """Share of cells by write-erase cycles for each part, with the bound of accumulators and the band of endurance.
+
+    ``histograms`` is of one network: its ``cycles`` have three digits.
+    """
     parts = list(dict.fromkeys(histograms["part"]))
     with saved_figure(path, "wear", (6.8, 0.42 * len(parts) + 1.9)) as (figure, made):
         axes = figure.subplots()
@@ -122,7 +126,8 @@ def wear_histogram(histograms: pd.DataFrame, updates: int, title: str, path: str
         axes.text(1.2 * ENDURANCE_CYCLES[0], len(parts) - 0.6, "endurance\nas published", fontsize=8, va="bottom")
         axes.set_yticks(range(len(parts)), parts)
         axes.set(xscale="log", xlim=(0.4, 10 * ENDURANCE_CYCLES[0]), ylim=(len(parts) - 0.4, -1.3))
-        axes.set_xlabel(f"write-erase cycles in {updates:,} updates (0 is drawn at 0.5)")
+        seed = histograms["seed"].iloc[0]
+        axes.set_xlabel(f"write-erase cycles in {updates:,} updates, three digits, seed {seed} (0 is drawn at 0.5)")
         axes.grid(visible=False, axis="y")
         _titled(figure, f"Wear, HIC-style: {title}")
     return made
@@ -136,7 +141,10 @@ def _ridge(axes: Axes, row: int, cycles: np.ndarray[Any, Any], cells: np.ndarray
     colour = COLOURS[1] if row < 2 else COLOURS[0]
     axes.fill_between(edges[:-1], row, height, step="post", color=colour, alpha=0.7, linewidth=0)
     axes.plot(cycles.max(), row - 0.12, "|", color=colour, markersize=9)
-    axes.text(cycles.max(), row - 0.1, f"  {cycles.max():,.0f}", fontsize=7.5, va="center", color=colour)
+    axes.annotate(
+        f"{cycles.max():,.0f}", (cycles.max(), row - 0.1), (5, 0), textcoords="offset points",
+        fontsize=7.5, va="center", color=colour, bbox=BEHIND,
+    )  # fmt: skip
 
 
 def bars(runs: pd.DataFrame, columns: Sequence[tuple[str, str]], title: str, path: str | Path) -> list[Path]:
