@@ -92,10 +92,14 @@ def _summary(found: Study) -> str:
     options, runs = found.request.options, found.tables["runs"]
     return (
         f"{found.data_name}, test: {found.test_name}. {options.epochs} epochs of batches of {options.batch}, "
-        f"{runs['updates'].max():,} updates, the same for hybrid cells and 32-bit floats; seeds 0 to "
-        f"{found.request.seeds - 1}. Rates: {_rates(found)}. Nothing was chosen by the test images. "
+        f"{runs['updates'].max():,} updates, the same for hybrid cells and 32-bit floats; "
+        f"{_seeds(found.request.seeds)}. Rates: {_rates(found)}. Nothing was chosen by the test images. "
         '"HIC-style": of the paper (arXiv 2102.05271) only the abstract could be read, the rest are choices of ours.'
     )
+
+
+def _seeds(n: int) -> str:
+    return "seed 0" if n == 1 else f"seeds 0 to {n - 1}"
 
 
 def _rates(found: Study) -> str:

@@ -63,13 +63,21 @@ def accuracy_against_size(runs: pd.DataFrame, title: str, path: str | Path) -> l
         if len(base):
             axes.axvline(base["bits"].iloc[0] / BITS_PER_KB, color="#777777", linewidth=0.8, linestyle=":")
             axes.axhline(100 * base["accuracy_frac"].mean(), color="#777777", linewidth=0.8, linestyle=":")
-        axes.set(xscale="log", xlabel="model for inference (KB of logical bits)", ylabel="test accuracy (%)")
+        least, most = _wide_enough(*axes.get_ylim())
+        axes.set(xscale="log", xlabel="model for inference (KB of logical bits)", ylim=(least, most))
+        axes.set_ylabel("test accuracy (%)" + _cut(least))
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
-        axes.legend(loc="lower right")
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)  # outside, where no point can lie
         _titled(figure, f"Accuracy against size, HIC-style: {title}")
     return made
+
+
+def _wide_enough(least: float, most: float) -> tuple[float, float]:
+    """Limits in per cent at least two points apart, so that an image or two do not fill the figure."""
+    room = max(0.0, 1.0 - (most - least) / 2)
+    return max(0.0, least - room), most + room
 
 
 def accuracy_over_time(ageing: pd.DataFrame, title: str, path: str | Path) -> list[Path]:
