@@ -80,7 +80,8 @@ def draw(table: pd.DataFrame) -> None:
             axes.set_title(title, loc="left")
             axes.tick_params("x", labelsize=8)
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
-        figure.suptitle(f"{SHOWN} on {HARDWARE}, {BATCH} images a step", x=0.01, ha="left", fontweight="bold")
+        title = f"HIC-style training: {SHOWN} on {HARDWARE}, {BATCH} images a step"
+        figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
 
 
 def _below(heights: np.ndarray) -> np.ndarray:

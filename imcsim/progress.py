@@ -28,7 +28,7 @@ def bar(title: str) -> Iterator[Progress]:
     from rich.progress import Progress as Bars
 
     step = TextColumn("{task.description}")
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), step)
+    columns = (TextColumn(title), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(), step)
     bars = Bars(*columns, console=Console(stderr=True), transient=True)
     task, begin = bars.add_task("", total=None), time.monotonic()
 

@@ -302,7 +302,7 @@ def test_a_loss_that_is_no_number_is_said(digits: tuple[Dataset, Dataset], tmp_p
     options = replace(OPTIONS, weights="float", rate=1e6, epochs=3)
     plain = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 10))
     with pytest.raises(
-        ImcsimError, match=r"--rate 1e\+06: the loss is no number any more in epoch 1"
+        ImcsimError, match=r"--float-rate 1e\+06: the loss is no number any more in epoch 1"
     ):
         train(plain, digits[0], options, tmp_path / "u.pt")
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,19 @@ NETWORK = """
 
     def sound(channels, classes, width):
         return nn.Sequential(nn.Flatten(2), nn.Conv1d(channels, 2, 3), nn.Flatten(), nn.Linear(124, classes))
+
+    def upwards(channels, classes, width):
+        return nn.Sequential(nn.ConvTranspose2d(channels, 2, 2, 2), nn.Flatten(), nn.Linear(512, classes))
+
+    class Wave(nn.Module):
+        def forward(self, x):
+            return x.atan()
+
+    def priceless(channels, classes, width):
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), Wave(), nn.Linear(8, classes))
+
+    def one_way(channels, classes, width):
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.SiLU(), nn.Linear(8, classes))
 """
 
 
@@ -127,6 +141,7 @@ def test_a_users_network_and_images_become_a_report(done: tuple[Outcome, Path]) 
     for heading in ("What was assumed", "Accuracy and size", "six claims", "Over time", "Wear", "What a step costs"):
         assert heading in text
     assert "hybrid 4, best on validation images of 4, 1e-05" in text
+    assert list(pd.read_csv(out / "tried.csv")["rate"]) == [4, 1e-5]
     assert all(name in text for name in SOURCES)
     for name in ("accuracy_against_size", "accuracy_over_time", "wear"):
         assert (out / f"{name}.png").stat().st_size > 10_000
@@ -187,16 +202,19 @@ def test_an_interrupted_study_goes_on(folder: Path, tmp_path: Path, monkeypatch:
 
     def stop(done: int, total: int, step: str) -> None:
         seen.append(step)
-        if step.startswith("run 2 of 2"):
+        if "run 2 of 2" in step:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         study(request, tmp_path / "out", stop)
     assert not (tmp_path / "out").exists()
     assert (tmp_path / "out.unfinished").is_dir()
+    other = replace(request, rates={"hybrid": (1.0,)}, options=TrainOptions(epochs=1))
+    study(other, tmp_path / "out", silent)  # of another study nothing is lost
     seen.clear()
     study(request, tmp_path / "out", lambda done, total, step: seen.append(step))
-    assert all(step.startswith("run 2 of 2") for step in seen)
+    assert all("run 2 of 2" in step for step in seen)
+    assert not (tmp_path / "out.unfinished").exists()
     whole = study(request, tmp_path / "whole", silent)
     assert (tmp_path / "out" / "runs.csv").read_bytes() == (tmp_path / "whole" / "runs.csv").read_bytes()
     assert whole.rates == {"hybrid": 1.0, "float": 0.1}
@@ -211,11 +229,15 @@ BAD = {
         ["--network", "{folder}/net.py:sound"],
         "is a Conv1d, whose weights cannot be kept in cells",
     ),
+    "a layer that is no product": (["--network", "{folder}/net.py:upwards"], "layer '0': is a ConvTranspose2d, whose"),
+    "no price": (["--network", "{folder}/net.py:priceless"], "--network: its step cannot be priced (operator Atan is"),
+    "no way back": (["--network", "{folder}/net.py:one_way"], "the way back through a layer of kind"),
+    "no rate of floats": (["--float-rate", "0"], "--float-rate: 0.0 is not from 1e-09"),
     "no such data": (["--data", "nowhere"], "nowhere: there is no such file or folder"),
     "no such option": (["--option", "bit=5"], "--option bit: there is no such option; did you mean 'bits'?"),
     "wrong option": (["--option", "bits=many"], "--option bits: cannot be 'many'; give something like 7"),
-    "out of range": (["--option", "bits=40"], "--bits: 40 is not from 2 to 12"),
-    "no such code": (["--option", "code=grey"], "--code: there is no 'grey'; did you mean 'gray'?"),
+    "out of range": (["--option", "bits=40"], "--option bits: 40 is not from 2 to 12"),
+    "no such code": (["--option", "code=grey"], "--option code: there is no 'grey'; did you mean 'gray'?"),
     "no such drift": (["--option", "drift=some"], "--option drift: there is no 'some'"),
     "no rate": (["--rate", "0"], "--rate: 0.0 is not from 1e-09"),
     "no width": (["--widths", "0"], "expected different numbers above 0"),
@@ -251,6 +273,7 @@ def test_a_layer_that_is_never_used_is_left_out(folder: Path, imcsim: Command, t
     words = own(folder, tmp_path / "out", "--network", f"{folder / 'net.py'}:idle", "--epochs", "1")
     assert imcsim(*words).code == 0
     assert set(pd.read_csv(tmp_path / "out" / "layers.csv")["layer"]) == {"used"}
+    assert "normalisation" not in set(pd.read_csv(tmp_path / "out" / "ageing.csv")["fix"])  # for there is none
 
 
 def test_a_directory_with_other_things_is_left_alone(folder: Path, imcsim: Command, tmp_path: Path) -> None:
@@ -336,7 +359,7 @@ def evidence(hybrid: float = 0.9, year: float = 0.9, cycles: int = 100) -> Evide
     )  # fmt: skip
     ageing = pd.DataFrame(
         [
-            {"width": 3.0, "model": model, "fix": "none", "age_s": age, "accuracy_frac": accuracy}
+            {"width": 3.0, "seed": 0, "model": model, "fix": "none", "age_s": age, "accuracy_frac": accuracy}
             for model in ("pcm_accumulative", "pcm_iterative")
             for age, accuracy in ((1.0, 0.9), (AGES_S[-1], 0.9 if model == "pcm_accumulative" else year))
         ]
@@ -374,6 +397,18 @@ def test_a_repair_that_ruins_the_fresh_network_is_no_repair() -> None:
     ruined = found.ageing.assign(fix="global", accuracy_frac=0.12)
     both = Evidence(found.runs, pd.concat([found.ageing, ruined]), found.wear, found.accumulators)
     assert verdicts(both)[4] == "depends"
+
+
+@pytest.mark.parametrize(
+    ("lost", "verdict"), [((0.002, 0.01), "holds"), ((0.004, 0.014), "depends"), ((0.02, 0.03), "does not hold")]
+)
+def test_a_loss_within_its_error_of_the_limit_depends(lost: tuple[float, float], verdict: str) -> None:
+    found = evidence()
+    seeds = [
+        found.ageing.assign(seed=seed, accuracy_frac=np.where(found.ageing["age_s"] > 1, 0.9 - loss, 0.9))
+        for seed, loss in enumerate(lost)
+    ]
+    assert verdicts(Evidence(found.runs, pd.concat(seeds), found.wear, found.accumulators))[4] == verdict
 
 
 def test_half_the_size_counts_only_below_half() -> None:

@@ -14,7 +14,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "docs" / "figures"
 TITLES = {
     "mnist": "MNIST, small CNN",
     "fashion": "Fashion-MNIST, small CNN",
-    "cifar": "CIFAR-10, ResNet-8",
+    "cifar": "CIFAR-10 (JPEG), ResNet-8",
 }
 
 

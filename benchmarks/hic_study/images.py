@@ -21,7 +21,6 @@ class Problem:
     """A task, and what pixels from 0 to 1 are shifted and divided by."""
 
     task: Task
-    title: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
@@ -30,13 +29,12 @@ def tasks(mnist: Path | None, fashion: Path | None, cifar: Path | None) -> dict[
     """Those whose images are at hand."""
     found = {}
     if mnist:
-        found["mnist"] = Problem(Task(small_cnn, *_mnist(mnist)), "MNIST, small CNN", (0.1307,), (0.3081,))
+        found["mnist"] = Problem(Task(small_cnn, *_mnist(mnist)), (0.1307,), (0.3081,))
     if fashion:
         parts = [load_dataset(next(fashion.glob(f"{part}-images*"))) for part in ("train", "t10k")]
-        found["fashion"] = Problem(Task(small_cnn, *parts), "Fashion-MNIST, small CNN", (0.2860,), (0.3530,))
+        found["fashion"] = Problem(Task(small_cnn, *parts), (0.2860,), (0.3530,))
     if cifar:
-        title = "CIFAR-10 (JPEG q75 copy), ResNet-8, 10,000 training images"
-        found["cifar"] = Problem(Task(resnet8, *_cifar(cifar)), title, (0.4913, 0.4821, 0.4465), (0.245, 0.243, 0.261))
+        found["cifar"] = Problem(Task(resnet8, *_cifar(cifar)), (0.4913, 0.4821, 0.4465), (0.245, 0.243, 0.261))
     return found
 
 

@@ -91,11 +91,11 @@ def numbers(text: str) -> tuple[int, ...]:
 
 
 def reals(option: str, text: str) -> tuple[float, ...]:
-    """One number for all channels, or one for each."""
+    """One number, or several."""
     try:
         return tuple(float(word) for word in words(text))
     except ValueError:
-        hint = f"write {option} 0.5, or one for each channel: {option} 0.5,0.4,0.3"
+        hint = f"write {option} 0.5, or several: {option} 0.5,0.4,0.3"
         raise ImcsimError(f"{option} {text}", "expected numbers", hint) from None
 
 

@@ -19,7 +19,9 @@ def train(
     network: Annotated[
         str, typer.Option(metavar="NAME|FILE.py[:FUNCTION]", help="mlp, small_cnn, resnet8, resnet32, or your own.")
     ] = "mlp",
-    data: Annotated[str, typer.Option(metavar="PATH", help="Labelled images to train on.")] = "digits",
+    data: Annotated[
+        str, typer.Option(metavar="PATH", help="Labelled images: folders of pictures, npz, idx or CIFAR files.")
+    ] = "digits",
     test: Annotated[str, typer.Option(metavar="PATH", help="Others for the test; else a fifth is kept apart.")] = "",
     out: Annotated[Path, typer.Option("--out", "-o", help="The directory of the report.")] = Path("imcsim-training"),
     widths: Annotated[str, typer.Option(help="Multiples of all channels.")] = "1",

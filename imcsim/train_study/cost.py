@@ -27,14 +27,19 @@ if TYPE_CHECKING:
     from torch import nn
 
 TILES = "chip.n_tiles"
+LAYERS_HINT = "build it of Conv2d, Linear, BatchNorm, ReLU, pooling and additions"
 
 
 def workload_of(network: nn.Module, image_shape: tuple[int, ...]) -> Workload:
-    """The layer trace of a network."""
+    """The layer trace of a network. Raises ImcsimError for operators that have no price."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         save_onnx(network, image_shape, path)
-        return load_network(str(path))
+        try:
+            return load_network(str(path))
+        except ImcsimError as error:
+            problem = f"its step cannot be priced ({error.problem})"
+            raise ImcsimError("--network", problem, LAYERS_HINT) from None
 
 
 def step_of(

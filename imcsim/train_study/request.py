@@ -17,13 +17,13 @@ from imcsim.datasets import Dataset, load_dataset
 from imcsim.errors import ImcsimError, did_you_mean
 from imcsim.training.ageing import AgeingOptions
 from imcsim.training.images import part
+from imcsim.training.layers import convert
 from imcsim.training.networks import NETWORKS, Network
-from imcsim.training.options import HybridOptions, TrainOptions
+from imcsim.training.options import RATE_FLAGS, HybridOptions, TrainOptions
 from imcsim.training.physics import Physics
 from imcsim.training.tasks import Task
 
 TEST_FRAC = 0.2  # of the images, where no others are given for the test
-RATE_FLAGS = {"hybrid": "--rate", "float": "--float-rate"}
 FUNCTION = "network"  # in a user's file, where no other is named
 
 
@@ -71,11 +71,11 @@ class Request:
         return Path(self.network).name
 
     def task(self) -> Task:
-        """Network and images. Raises ImcsimError where there are none, or they do not fit."""
+        """Network and images. Raises ImcsimError where there are none, or they do not fit each other or cells."""
         task = Task(load_function(self.network), *self._images())
         task.check()
         for width in self.widths:
-            task.build(width, 0)
+            convert(task.build(width, 0), self.options.hybrid)
         return task
 
     def _images(self) -> tuple[Dataset, Dataset]:

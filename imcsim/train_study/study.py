@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from imcsim.config import canonical_hash
 from imcsim.errors import ImcsimError
 from imcsim.files import new_file, run_directory
 from imcsim.progress import Progress, silent
@@ -55,12 +57,14 @@ class Study:
 def study(request: Request, out: Path, progress: Progress = silent) -> Study:
     """Do all that is asked for and write it to the directory ``out``, whole or not at all.
 
-    What was done so far lies in ``OUT.unfinished``, from where an interrupted study goes on. Raises ImcsimError for bad
-    input, before anything is trained where that can be known.
+    What was done so far lies below ``OUT.unfinished``, from where the same study goes on if interrupted. Raises
+    ImcsimError for bad input, before anything is trained where that can be known.
     """
     out = Path(os.path.abspath(out))
     check_out(out)
-    task, unfinished = request.task(), out.with_name(f"{out.name}.unfinished")
+    unfinished = out.with_name(f"{out.name}.unfinished") / canonical_hash(asdict(request))
+    task = request.task()
+    request = _with_repairs(request, task)
     steps = [_step(request, task, width, {}) for width in request.widths]  # tells whether the chip can hold them
     batch_s = steps[0].step_s if isinstance(request.batch_s, str) else request.batch_s
     request = replace(request, options=replace(request.options, batch_s=batch_s))
@@ -74,7 +78,17 @@ def study(request: Request, out: Path, progress: Progress = silent) -> Study:
             if run.kept:
                 _keep(unfinished / key_of(task, run), folder / f"width-{run.width:g}")
     shutil.rmtree(unfinished, ignore_errors=True)
+    with contextlib.suppress(OSError):  # another study was interrupted there, and may go on
+        unfinished.parent.rmdir()
     return found
+
+
+def _with_repairs(request: Request, task: Task) -> Request:
+    """Without new normalisations where the network has none."""
+    if is_normalised(task.build(max(request.widths), 0)):
+        return request
+    fixes = tuple(fix for fix in request.ageing.fixes if fix != "normalisation")
+    return replace(request, ageing=replace(request.ageing, fixes=fixes))
 
 
 def check_out(out: Path) -> None:
@@ -132,15 +146,13 @@ def _found(
 
 
 def _repairs(request: Request, task: Task, step: StepReport) -> list[Repair]:
-    """What each repair takes; a network without batch normalisation has none to renew."""
+    """What each repair takes."""
     images = min(request.ageing.calibration, len(split(task.data, request.options)[0].labels))
-    renewed = is_normalised(task.build(max(request.widths), 0))
-    fixes = [fix for fix in request.ageing.fixes if renewed or fix != "normalisation"]
-    return repairs_of(step.workload, step.hardware, fixes, images)
+    return repairs_of(step.workload, step.hardware, request.ageing.fixes, images)
 
 
 def _write(found: Study, folder: Path) -> None:
-    for name, table in found.tables.items():
+    for name, table in (found.tables | {"tried": found.tried}).items():
         if len(table):
             with new_file(folder / f"{name}.csv") as partial:
                 table.to_csv(partial, index=False, lineterminator="\n")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from imcsim.training.ageing import FIXES
+from imcsim.training.claims import COMPARABLE_POINTS, NEGLIGIBLE_POINTS, SMALL_FRAC, USUAL_CYCLES
 from imcsim.training.figures import AGE_NAMES, BITS_PER_KB
+from imcsim.training.layers import FOLLOWS
 from imcsim.training.options import SOURCES, HybridOptions
-from imcsim.training.physics import bit_error_frac
+from imcsim.training.physics import CONTRAST, LEVEL_USIEMENS, ON_USIEMENS, bit_error_frac
 from imcsim.training.wear import ENDURANCE_CYCLES, bound
 from imcsim.units import NS_PER_S, PJ_PER_J, si
 
@@ -120,10 +122,27 @@ def _assumed(found: Study) -> str:
         (name, value, SOURCES[name] if value == usual[name] else f"given; else {usual[name]}: {SOURCES[name]}")
         for name, value in values.items()
     ]
-    batch_s, chip = found.request.options.batch_s, found.request.chip_name
-    rows.append(("batch_s", f"{batch_s:.3g}", f"a step on {chip}, or as given"))
+    rows += _assumed_elsewhere(found)
     sure = f"Binary cells are taken to be read without error: one read in {1 / bit_error_frac():.0e} would be wrong."
     return PARAGRAPH.join([table(("option", "value", "source"), rows), sure])
+
+
+def _assumed_elsewhere(found: Study) -> Iterator[Row]:
+    """What is no option of cells."""
+    options, ageing = found.request.options, found.request.ageing
+    step = f"a step on {found.request.chip_name} before anything is counted, or as given"
+    yield "batch_s", f"{options.batch_s:.3g}", step
+    yield "one carry", f"{LEVEL_USIEMENS} uS", "assumed: the curve's mean step is 0.88 uS over 8 pulses"
+    yield "one write", f"at most {options.hybrid.most_writes} pulses, to {LEVEL_USIEMENS / 2} uS", "assumed"
+    yield "binary cell", f"{ON_USIEMENS:g} uS, contrast {CONTRAST:g}", "assumed; the contrast as CrossSim's PCMJoshi"
+    yield "ranges of converters", f"{FOLLOWS:g} of each batch", "assumed, as is usual for normalisations"
+    yield "rate of digital numbers", f"{options.digital_rate:g}, momentum {options.momentum:g}", "assumed"
+    yield "course of rates", "to 0 along a cosine", "assumed"
+    yield "validation", f"{options.validation:.0%} of the training images", "assumed, or as given"
+    yield "new normalisations", f"{ageing.calibration:,} images", "recalled of Nat. Commun. 2020, not verified"
+    yield "drift models", ", ".join(ageing.models), "`imcsim explain MODEL` lists the sources of their constants"
+    yield "comparable, negligible", f"{COMPARABLE_POINTS} points, {NEGLIGIBLE_POINTS:g} point", "assumed"
+    yield "usual endurance", f"{USUAL_CYCLES:.0e} cycles, of which {SMALL_FRAC:.0%} is small", "assumed"
 
 
 def _over_time(found: Study) -> Iterator[str]:
@@ -153,14 +172,19 @@ def _wear(found: Study) -> str:
 
 def _step(found: Study) -> str:
     step = found.step
-    each = step.summary["step"]
+    each, epoch = step.summary["step"], step.summary["epoch"]
     text = (
         f"One step of {step.options.batch} images of the widest network on {found.request.chip_name}, with the updates "
         f"that were counted: {si(step.step_s, 's')}, {si(step.energy_pj / PJ_PER_J, 'J')}, "
-        f"{each['cycles']:,.0f} cycles; an epoch takes {si(step.summary['epoch']['time_ns'] / NS_PER_S, 's')}."
+        f"{each['cycles']:,.0f} cycles, an EDP of {_edp(each)}; an epoch takes "
+        f"{si(epoch['time_ns'] / NS_PER_S, 's')} and {si(epoch['energy_pj'] / PJ_PER_J, 'J')}, an EDP of {_edp(epoch)}."
     )
     rows = [
         (row["event"], f"{row['time_percent']:.1f} %", f"{100 * row['energy_pj'] / step.energy_pj:.1f} %")
         for row in step.summary["events"]
     ]
     return PARAGRAPH.join([text, table(("event", "time", "energy"), rows)])
+
+
+def _edp(cost: Mapping[str, float]) -> str:
+    return si(cost["edp_pj_ns"] / PJ_PER_J / NS_PER_S, "J s")

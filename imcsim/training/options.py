@@ -14,7 +14,8 @@ from imcsim.training.physics import LEVEL_USIEMENS, Physics
 CODES = ("twos_complement", "sign_magnitude", "gray")
 ROUNDINGS = ("stochastic", "nearest")
 OUTER = ("digital", "pulses")
-KINDS = ("hybrid", "float")
+RATE_FLAGS = {"hybrid": "--rate", "float": "--float-rate"}
+KINDS = tuple(RATE_FLAGS)
 AUGMENTATIONS = ("flip", "shift")
 HYBRID_RANGES = {  # least and most
     "bits": (2, 12), "most_pulses": (1, 100), "range_usiemens": (LEVEL_USIEMENS, 100.0), "range_sigmas": (0.1, 100.0),
@@ -79,10 +80,10 @@ class HybridOptions:
     train_length: int = 16
 
     def __post_init__(self) -> None:
-        check_ranges(self, HYBRID_RANGES, {})
-        check_word("--code", self.code, CODES)
-        check_word("--rounding", self.rounding, ROUNDINGS)
-        check_word("--outer", self.outer, OUTER)
+        check_ranges(self, HYBRID_RANGES, {name: f"--option {name}" for name in HYBRID_RANGES})
+        check_word("--option code", self.code, CODES)
+        check_word("--option rounding", self.rounding, ROUNDINGS)
+        check_word("--option outer", self.outer, OUTER)
 
     @property
     def half(self) -> int:
@@ -122,7 +123,12 @@ class TrainOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_ranges(self, TRAIN_RANGES, {})
         check_word("--weights", self.weights, KINDS)
+        check_ranges(self, TRAIN_RANGES, {"rate": RATE_FLAGS[self.weights]})
         for word in self.augment:
             check_word("--augment", word, AUGMENTATIONS)
+
+    @property
+    def said_rate(self) -> str:
+        """The rate as a user gives it."""
+        return f"{RATE_FLAGS[self.weights]} {self.rate:g}"

@@ -69,7 +69,7 @@ class Physics:
 
     def __post_init__(self) -> None:
         check_word("--option drift", self.drift, DRIFTS)
-        check_ranges(self, {"full_usiemens": (2 * LEVEL_USIEMENS, 1000.0)}, {})
+        check_ranges(self, {"full_usiemens": (2 * LEVEL_USIEMENS, 1000.0)}, {"full_usiemens": "--option full_usiemens"})
 
     @property
     def cell(self) -> Cell:

@@ -67,7 +67,7 @@ def key_of(task: Task, run: Run) -> str:
 
 def _titled(progress: Progress, number: int, total: int, run: Run) -> Progress:
     def show(done: int, whole: int, step: str) -> None:
-        progress(done, whole, f"run {number} of {total} ({run.name}): {step}")
+        progress(done, whole, f"{step}; run {number} of {total} ({run.name})")
 
     return show
 

@@ -132,16 +132,16 @@ class Training:
             seen += len(labels)
             if not math.isfinite(total):
                 problem = f"the loss is no number any more in epoch {self.epoch + 1}"
-                raise DivergedError(f"--rate {self.options.rate:g}", problem, "take a lower one")
+                raise DivergedError(self.options.said_rate, problem, "take a lower one")
         return total / seen
 
     def _said(self) -> str:
         text = f"epoch {self.epoch + 1} of {self.options.epochs}"
-        if self.history:
-            last = self.history[-1]
-            text += f", {100 * last.accuracy_frac:.1f} % of the validation images"
-            text += f", {last.carries_per_weight:.2f} carries per weight" if self.layers else ""
-        return text
+        if not self.history:
+            return text
+        last = self.history[-1]
+        carries = f"{last.carries_per_weight:.2f} carries per weight, " if self.layers else ""
+        return f"{carries}{text}, {100 * last.accuracy_frac:.1f} % of the validation images"
 
     def _step(self, images: Tensor, labels: Tensor) -> float:
         share = 0.5 * (1 + math.cos(math.pi * self.step / (self.options.epochs * self.steps)))
@@ -189,7 +189,7 @@ class Training:
         for name, some in pairs.items():
             if some.mean() > MOST_SATURATED_FRAC:
                 problem = f"{100 * some.mean():.0f} % of its pairs are saturated after epoch {self.epoch + 1}"
-                where = f"--rate {self.options.rate:g}, layer '{name}'"
+                where = f"{self.options.said_rate}, layer '{name}'"
                 raise DivergedError(where, problem, "lower it, or refresh more often")
         return float(np.concatenate(list(pairs.values())).mean())
 
@@ -245,7 +245,7 @@ def warnings(trained: Trained) -> list[str]:
     """What a user should know about a training that ran to its end."""
     if not trained.layers:
         return []
-    said, rate = [], f"--rate {trained.options.rate:g}"
+    said, rate = [], trained.options.said_rate
     first = trained.history[0].carries_per_weight
     if first < FEW_CARRIES:
         said.append(f"{rate} moves hardly any weight: {first:.4f} carries for each in the first epoch")
