@@ -101,7 +101,7 @@ def accuracy_over_time(ageing: pd.DataFrame, title: str, path: str | Path) -> li
         least, most = _repaired_span(ageing)
         panels[0].set_ylabel("test accuracy (%)" + _cut(least))
         panels[0].set_ylim(least, most)
-        panels[0].legend(loc="lower left")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2 * len(models))
         _titled(figure, f"Accuracy over time, HIC-style: {title}")
     return made
 
