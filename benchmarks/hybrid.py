@@ -1,4 +1,4 @@
-"""Speed of training on cells: the update of 300,000 weights, and a step of ResNet-8 against plain PyTorch.
+"""Speed of training on cells: the update of 300,000 weights, and steps of ResNet-8 and ResNet-32 against plain PyTorch.
 
     python benchmarks/hybrid.py [THREADS]
 """
@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from imcsim.kernels.threads import limited
 from imcsim.training.layers import convert, hybrid_layers
-from imcsim.training.networks import resnet8
+from imcsim.training.networks import NETWORKS
 from imcsim.training.options import HybridOptions
 from imcsim.training.weights import HybridWeights
 
@@ -32,8 +32,10 @@ def main() -> None:
     torch.set_num_threads(threads)
     with limited(threads):
         update_ms = 1000 * update_s()
-        plain_s, hybrid_s = step_s()
-    print(f"threads: {threads}; plain step {1000 * plain_s:.0f} ms, hybrid step {1000 * hybrid_s:.0f} ms")
+        times_s = {name: step_s(NETWORKS[name](3, 10, 1.0)) for name in ("resnet8", "resnet32")}
+    for name, (plain_s, hybrid_s) in times_s.items():
+        print(f"threads: {threads}; {name}: plain step {1000 * plain_s:.0f} ms, hybrid step {1000 * hybrid_s:.0f} ms")
+    plain_s, hybrid_s = times_s["resnet8"]
     report("update of 300,000 weights", update_ms, "ms", UPDATE_GOAL_MS, at_least=False)
     report("ResNet-8 step, batch 100, hybrid over plain", hybrid_s / plain_s, "", STEP_GOAL, at_least=False)
 
@@ -50,13 +52,12 @@ def update_s() -> float:
     return best(update) + best(lambda: weights.refresh(1.0)) / 10
 
 
-def step_s() -> tuple[float, float]:
+def step_s(plain: nn.Module) -> tuple[float, float]:
     """Seconds of a whole step, plain and on cells, taken in turn."""
     torch.manual_seed(0)
     images, labels = torch.randn(BATCH, 3, 32, 32), torch.randint(0, 10, (BATCH,))
-    plain = resnet8(3, 10, 1.0).train()
     hybrid = convert(plain, HybridOptions()).train()
-    steps = [Step(plain, images, labels), Step(hybrid, images, labels)]
+    steps = [Step(plain.train(), images, labels), Step(hybrid, images, labels)]
     times = [[timed(step) for step in steps] for _ in range(ROUNDS)]
     fastest = np.min(times[1:], axis=0)
     return float(fastest[0]), float(fastest[1])

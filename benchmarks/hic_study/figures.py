@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import pandas as pd
 from results import SHOWN_WIDTH, read
 
 from imcsim.train_study.text import ACCURACY_HEADS, accuracy_rows, age_heads, age_rows, mean_and_deviation, table, wear
@@ -42,13 +44,21 @@ def _bars(name: str, title: str) -> None:
         text = f"One effect at a time, HIC-style: {title}"
         figures.bars(effects, columns, text, FOLDER / f"hic_{name}_effects")
     if len(kinds):
-        worst = read(name, "accumulators", "wear").query("part.str.startswith('bit')")
-        cycles = worst.groupby(["variant", "seed"])["cycles_max"].max().rename("cycles").reset_index()
-        both = kinds.merge(cycles, on=["variant", "seed"], sort=False)
+        both = _with_cycles(name, "accumulators", kinds)
         columns = [("accuracy_frac", "test accuracy (%)"), ("carries_per_weight", "carries per weight")]
-        columns += [("cycles", "most cycles of a bit's cell")]
+        columns += [("cycles_max", "most cycles of a bit's cell")]
         text = f"Kinds of accumulators, HIC-style: {title}"
         figures.bars(both, columns, text, FOLDER / f"hic_{name}_accumulators")
+
+
+def _with_cycles(name: str, stage: str, runs: pd.DataFrame) -> pd.DataFrame:
+    """Runs, and the write-erase cycles of their accumulators: of all bits of a weight on average, of the worst cell."""
+    bits = read(name, stage, "wear").query("part.str.startswith('bit')")
+    n = bits[bits["part"] == "bit 0"].groupby(["variant", "seed"])["cells"].sum()  # one for each weight
+    total = (bits["cycles_mean"] * bits["cells"]).groupby([bits["variant"], bits["seed"]]).sum()
+    most = bits.groupby(["variant", "seed"])["cycles_max"].max()
+    cycles = pd.DataFrame({"cycles_of_weight": total / n, "cycles_max": most}).reset_index()
+    return runs.merge(cycles, on=["variant", "seed"], sort=False)
 
 
 def print_tables() -> None:
@@ -60,13 +70,25 @@ def print_tables() -> None:
         found = claims(Evidence(runs, ageing, worn, read(name, "accumulators", "runs")))
         print(f"\n## {title}\n\n{table(ACCURACY_HEADS, accuracy_rows(runs))}\n")
         print(table(("claim", "verdict", "evidence"), [(c.text, c.verdict, c.evidence) for c in found]))
-        width = SHOWN_WIDTH[name]
-        aged, cells = (rows[rows["width"] == width] if len(rows) else rows for rows in (ageing, worn))
-        if len(aged):
+        for width, aged in ageing.groupby("width"):
+            cells = worn[worn["width"] == width]
             print(f"\nwidth {width:g}\n\n{table(age_heads(aged), age_rows(aged))}\n\n{wear(cells)}")
         for stage in ("effects", "accumulators"):
             variants = read(name, stage, "runs")
-            if len(variants):
-                of_each = variants.groupby("variant", sort=False)["accuracy_frac"]
-                lines = [(variant, mean_and_deviation(part), len(part)) for variant, part in of_each]
-                print(f"\n{stage}\n\n{table(('variant', 'test accuracy %', 'seeds'), lines)}")
+            if not len(variants):
+                continue
+            runs = _with_cycles(name, stage, variants)
+            for seeds, part in (("all seeds", runs), ("seed 0", runs[runs["seed"] == 0])):  # which all variants have
+                print(f"\n{stage}, {seeds}\n\n{table(VARIANT_HEADS, _variant_rows(part))}")
+
+
+VARIANT_HEADS = ("variant", "test accuracy %", "seeds", "carries per weight", "cycles of a weight's bits", "worst bit")
+
+
+def _variant_rows(runs: pd.DataFrame) -> Iterator[Sequence[object]]:
+    """One row a variant, over its seeds."""
+    for variant, part in runs.groupby("variant", sort=False):
+        yield (
+            variant, mean_and_deviation(part["accuracy_frac"]), len(part), f"{part['carries_per_weight'].mean():.1f}",
+            f"{part['cycles_of_weight'].mean():,.0f}", f"{part['cycles_max'].max():,}",
+        )  # fmt: skip

@@ -80,9 +80,13 @@ def _accumulator(found: Evidence) -> tuple[Verdict, str]:
 
 def _verdict(points: pd.Series[float], limit: float) -> Verdict:
     """Whether a mean over seeds lies above a limit."""
-    error = float(points.std()) / len(points) ** 0.5 if len(points) > 1 else 0.0
     above = float(points.mean()) - limit
-    return "depends" if abs(above) < error else "holds" if above > 0 else "does not hold"
+    return "depends" if abs(above) < _error(points) else "holds" if above > 0 else "does not hold"
+
+
+def _error(points: pd.Series[float]) -> float:
+    """Standard error of a mean over seeds; 0 of a single seed, whose error is not known."""
+    return float(points.std()) / len(points) ** 0.5 if len(points) > 1 else 0.0
 
 
 def _equal_size(found: Evidence) -> tuple[Verdict, str]:
@@ -122,12 +126,13 @@ def _drift(found: Evidence) -> tuple[Verdict, str]:
     fresh = table.iloc[:, 0].groupby("model").max()
     whole = 100 * found.runs[found.runs["width"] == width].groupby("weights")["accuracy_frac"].mean()
     lost = (fresh - table.iloc[:, -1]).unstack("fix")  # (model, fix), from the best of the fresh accuracies
-    kept = [_verdict(-_least_losses(widest, model), -NEGLIGIBLE_POINTS) for model in lost.index]
+    least = {model: _least_losses(widest, model) for model in lost.index}
+    kept = [_verdict(-points, -NEGLIGIBLE_POINTS) for points in least.values()]
     ignorant = set(kept) != {"does not hold"} and fresh.min() < whole.max() - LEARNT_POINTS
     if table.columns[0] > FRESH_S or ignorant:
         return _untested(f"needs an age of at most {FRESH_S:g} s, and a network that has learnt")
     verdict: Verdict = kept[0] if len(set(kept)) == 1 else "depends"
-    said = [f"{model}: {_losses(row)}" for model, row in lost.to_dict("index").items()]
+    said = [f"{model}: {_losses(row, _error(least[model]))}" for model, row in lost.to_dict("index").items()]
     return verdict, f"points lost in a year at width {width:g}: {'; '.join(said)}"
 
 
@@ -142,8 +147,11 @@ def _least_losses(ageing: pd.DataFrame, model: str) -> pd.Series[float]:
     return lost
 
 
-def _losses(by_fix: dict[Any, float]) -> str:
-    return ", ".join(f"{loss:.1f} ({fix})" for fix, loss in sorted(by_fix.items(), key=lambda item: item[1]))
+def _losses(by_fix: dict[Any, float], error: float) -> str:
+    """The least first, with its standard error where that is known."""
+    (best, loss), *others = sorted(by_fix.items(), key=lambda item: item[1])
+    first = f"{loss:.2f} ± {error:.2f} ({best})" if error else f"{loss:.2f} ({best})"
+    return ", ".join([first, *(f"{loss:.1f} ({fix})" for fix, loss in others)])
 
 
 def _wear(found: Evidence) -> tuple[Verdict, str]:
