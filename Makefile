@@ -25,6 +25,7 @@ test: $(TEST)
 
 lint: $(TEST)
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-logo
 
 types: $(TEST)
 	$(BIN)/mypy

@@ -22,10 +22,10 @@ import pandas as pd
 from PIL import Image
 
 import imcsim
-from imcsim.calibrating import calibrated
-from imcsim.datasets import load_dataset
+from imcsim.experiments.calibrate import calibrated
 from imcsim.functional.accuracy import wilson
-from imcsim.quantised import load_quantised
+from imcsim.workload.datasets import load_dataset
+from imcsim.workload.quantised import load_quantised
 
 ROOM = {"chip.n_tiles": 256}  # so that all weights stay resident
 FIRST = {"on_digital": "first"}

@@ -27,9 +27,9 @@ def main() -> int:
     os.environ["NUMBA_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = threads
     import numpy as np
 
-    from imcsim.basis.coefficients import encode, levels_of, solve
-    from imcsim.basis.initial import random
-    from imcsim.basis.targets import Target
+    from imcsim.mapping.basis.coefficients import encode, levels_of, solve
+    from imcsim.mapping.basis.initial import random
+    from imcsim.mapping.basis.targets import Target
 
     def target(rows: int, channels: int) -> Target:
         terms = -(-rows // LENGTH)

@@ -22,17 +22,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 from goals import report
 
-from imcsim.basis.fit import FitOptions, fit
-from imcsim.basis.fitted import save_fitted
 from imcsim.functional.arrays import AnalogArrays
 from imcsim.functional.chip import write_chip
 from imcsim.functional.placement import layout
 from imcsim.functional.reading import Reading
-from imcsim.hardware import load_hardware
-from imcsim.quantised import IntegerLayer
-from imcsim.quantised.layers import Format, Sliding
-from imcsim.schemes import load_scheme
-from tests.networks import one_conv
+from imcsim.hardware.hardware import load_hardware
+from imcsim.mapping.basis.fit import FitOptions, fit
+from imcsim.mapping.basis.fitted import save_fitted
+from imcsim.mapping.schemes import load_scheme
+from imcsim.workload.quantised import IntegerLayer
+from imcsim.workload.quantised.layers import Format, Sliding
+from tests.support.networks import one_conv
 
 GOAL = 2.0
 SCHEMES = ("basis_broadcast", "basisn_inferred")

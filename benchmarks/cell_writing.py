@@ -14,9 +14,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numba
 import numpy as np
 
-from imcsim import streams
-from imcsim.cell_writing import PulsedCell, draw_counts, write_verify
-from imcsim.hardware import load_hardware
+from imcsim.functional.cell_writing import PulsedCell, draw_counts, write_verify
+from imcsim.hardware.hardware import load_hardware
+from imcsim.util import random_streams
 
 GOAL_PULSES_PER_S = 5e7  # pulses of cells, each with its verify read, two random normal numbers, sums included
 CELL = PulsedCell(
@@ -36,13 +36,13 @@ def best_s(action, runs: int = 15) -> float:
 
 
 def main() -> int:
-    random, size = streams.rng(0, "cells"), (1024, 1024)
+    random, size = random_streams.rng(0, "cells"), (1024, 1024)
     circuit = load_hardware("rram-256", write="radar2b_row").cell.write
     target, present = random.uniform(5, 50, size), random.uniform(5, 50, size)
     factor = np.exp(0.3 * random.standard_normal(size))
 
     def write(cell: PulsedCell):
-        return write_verify(target, present, cell, circuit, streams.rng(0, "write"), factor)[1]
+        return write_verify(target, present, cell, circuit, random_streams.rng(0, "write"), factor)[1]
 
     rates = []
     for name, cell in (("constant steps", CELL), ("growing steps", CELL._replace(growth_frac=0.2))):

@@ -16,11 +16,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from goals import report
 
-from imcsim.hardware import load_hardware
-from imcsim.plan import BasisMvm
-from imcsim.run import Request, plan_for
-from imcsim.schemes.masks import Colouring, Slots, schedule, synthetic
-from imcsim.workload import load_workload
+from imcsim.experiments.run import plan_for
+from imcsim.hardware.hardware import load_hardware
+from imcsim.mapping.plan import BasisMvm
+from imcsim.mapping.schemes.masks import Colouring, Slots, schedule, synthetic
+from imcsim.reporting.run_spec import Request
+from imcsim.workload.workload import load_workload
 
 GOAL_S: dict[Colouring, float] = {"first_fit": 10.0, "recursive_largest_first": 20.0}
 GOAL_SAVED_FRAC = {("analog", 8): 0.07, ("analog", 16): 0.14, ("digital", 8): 0.14, ("digital", 16): 0.13}

@@ -15,10 +15,10 @@ sys.path.insert(0, str(ROOT))
 
 from goals import report  # noqa: E402
 
-from imcsim import engine  # noqa: E402
-from imcsim.engine.capacity import least_capacities  # noqa: E402
-from imcsim.engine.contract import Job  # noqa: E402
-from tests.jobs import resnet_like  # noqa: E402
+from imcsim.timing import engine  # noqa: E402
+from imcsim.timing.engine.capacity import least_capacities  # noqa: E402
+from imcsim.timing.engine.contract import Job  # noqa: E402
+from tests.support.jobs import resnet_like  # noqa: E402
 
 GOAL_TASKS_PER_S = 3e6  # of the fast engine, totals and critical path included
 GOAL_RATIO = 20.0  # fast to readable engine on the same job

@@ -1,6 +1,6 @@
 """Speed of training on cells: the update of 300,000 weights, and steps of ResNet-8 and ResNet-32 against plain PyTorch.
 
-    python benchmarks/hybrid.py [THREADS]
+python benchmarks/hybrid.py [THREADS]
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from goals import report
 from torch import nn
 from torch.nn import functional
 
-from imcsim.kernels.threads import limited
-from imcsim.training.layers import convert, hybrid_layers
+from imcsim.training.hic.layers import convert, hybrid_layers
+from imcsim.training.hic.options import HybridOptions
+from imcsim.training.hic.weights import HybridWeights
 from imcsim.training.networks import NETWORKS
-from imcsim.training.options import HybridOptions
-from imcsim.training.weights import HybridWeights
+from imcsim.util.compiling import limited
 
 N_WEIGHTS, BATCH, UNITS = (300, 1000), 100, 10.0
 UPDATE_GOAL_MS, STEP_GOAL = 20.0, 2.5

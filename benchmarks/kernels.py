@@ -57,7 +57,7 @@ def product_s(size: int) -> dict[str, float]:
 
 def kernel_s(size: int) -> dict[str, float]:
     """All variants of the kernel, checked arguments and allocation of the results included."""
-    from imcsim.crossbar import Adc, Crossbar, ReadNoise, fixed_point, multiply
+    from imcsim.functional.crossbar import Adc, Crossbar, ReadNoise, fixed_point, multiply
 
     rng = np.random.default_rng(0)
     levels = rng.integers(0, 1 << CELL_BITS, (size, size * N_SLICES))
@@ -84,8 +84,8 @@ def tiles(n: int) -> list[int]:
 
 def image_s(_: int) -> dict[str, float]:
     """One image of ResNet-18, crossbar by crossbar."""
-    from imcsim.crossbar import Adc, Crossbar, ReadNoise, fixed_point, multiply
-    from imcsim.workload import Conv, load_workload
+    from imcsim.functional.crossbar import Adc, Crossbar, ReadNoise, fixed_point, multiply
+    from imcsim.workload.workload import Conv, load_workload
 
     rng, adc = np.random.default_rng(0), Adc.uniform(256, 8, -128)
     jobs: list[tuple[Crossbar, NDArray[np.uint16], ReadNoise]] = []
@@ -109,10 +109,10 @@ def first_use_s(_: int) -> dict[str, float]:
 
     In processor time, as compiling takes one thread and other work on the machine would count otherwise.
     """
-    from imcsim.crossbar import Adc, Crossbar, ReadNoise, multiply
-    from imcsim.kernels.write_verify import write_cells
-    from imcsim.pulses import PulsedCell
-    from imcsim.run import run
+    from imcsim.experiments.run import run
+    from imcsim.functional.crossbar import Adc, Crossbar, ReadNoise, multiply
+    from imcsim.hardware.kernels.write_verify import write_cells
+    from imcsim.hardware.pulsed_cell import PulsedCell
 
     one, cell = np.ones((1, 1)), PulsedCell(1.0, 1.0, 0.0, 0.1, 0.1, 1.0, 0.0, 2.0)
     uses = (

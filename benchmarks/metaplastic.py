@@ -3,7 +3,7 @@
     python benchmarks/metaplastic.py --mnist TRAIN TEST --fashion TRAIN TEST
     python benchmarks/metaplastic.py --draw
 
-TRAIN, TEST: whatever ``imcsim.datasets.load_dataset`` reads. Sequences: MNIST then Fashion-MNIST over m, three seeds;
+TRAIN, TEST: whatever ``load_dataset`` reads. Sequences: MNIST then Fashion-MNIST over m, three seeds;
 split MNIST (pairs of digits in turn) and permuted MNIST (three orders of the pixels) without consolidation and with.
 One hidden layer of 256 units and 3 epochs per task, and longer runs of 512 and 10 (assumed; published are larger and
 longer ones), all else as in the public code of the binarised rule. The rule for many levels is inferred. Rows that are
@@ -25,12 +25,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import pandas as pd
 
-from imcsim.datasets import load_dataset
-from imcsim.devices import load_device
-from imcsim.errors import ImcsimError
-from imcsim.figures import COLOURS, saved_figure
-from imcsim.files import new_file
-from imcsim.metaplastic import Images, Options, Task, learn, load_rule, permuted, split
+from imcsim.hardware.devices import load_device
+from imcsim.reporting.figures.style import COLOURS, saved_figure
+from imcsim.training.metaplastic import Images, Options, Task, learn, load_rule, permuted, split
+from imcsim.util.errors import ImcsimError
+from imcsim.util.files import new_file
+from imcsim.workload.datasets import load_dataset
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -26,12 +26,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn import datasets
 
-from imcsim.closed_loop import Amplifiers, Regression, random_features, regress
-from imcsim.devices import DeviceSpec, load_device
-from imcsim.errors import ImcsimError
-from imcsim.figures import COLOURS, saved_figure
-from imcsim.files import new_file
-from imcsim.progress import Progress, bar
+from imcsim.functional.closed_loop import Amplifiers, Regression, random_features, regress
+from imcsim.hardware.devices import DeviceSpec, load_device
+from imcsim.reporting.figures.style import COLOURS, saved_figure
+from imcsim.util.errors import ImcsimError
+from imcsim.util.files import new_file
+from imcsim.util.progress import Progress, bar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

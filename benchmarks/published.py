@@ -7,9 +7,9 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from imcsim.explain import published
-from imcsim.hardware import load_hardware
-from imcsim.shipped import shipped_files
+from imcsim.hardware.hardware import load_hardware
+from imcsim.reporting.explain.hardware import published
+from imcsim.util.presets import shipped_files
 
 COLUMNS = ("preset", "name", "figure", "ours", "published", "deviation", "tolerance", "within", "source")
 

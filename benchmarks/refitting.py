@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 import imcsim
-from imcsim.basis.fit import FitOptions, fit_file
-from imcsim.basis.fitted import save_fitted
-from imcsim.values import Trial
+from imcsim.functional.evaluate import Trial
+from imcsim.mapping.basis.fit import FitOptions, fit_file
+from imcsim.mapping.basis.fitted import save_fitted
 
 MODELS = Path(__file__).resolve().parent.parent / "workloads" / "models"
 MODEL, DATA = str(MODELS / "resnet8_fashion.onnx"), str(MODELS / "fashion_mnist_1000.npz")

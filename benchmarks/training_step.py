@@ -17,11 +17,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import pandas as pd
 
-from imcsim.figures import COLOURS, saved_figure
-from imcsim.files import new_file
-from imcsim.training_step.events import EVENTS
-from imcsim.training_step.options import StepOptions
-from imcsim.training_step.step import simulate_step
+from imcsim.reporting.figures.style import COLOURS, saved_figure
+from imcsim.training.step.events import EVENTS
+from imcsim.training.step.options import StepOptions
+from imcsim.training.step.step import simulate_step
+from imcsim.util.files import new_file
 
 NETWORKS, HARDWARE, BATCH = ("resnet20_cifar", "resnet32_cifar"), "hermes-64", 100
 OUTER: tuple[dict[str, Any], ...] = (

@@ -22,10 +22,12 @@ LARGER = ("--set", "chip.n_tiles=9216", "--set", "chip.noc.columns=96")  # 73,72
 
 ENGINE_ONLY = """
 import json, time
-from imcsim import engine, load_hardware, load_workload
-from imcsim.jobs import compile_plan
-from imcsim.run import Request, plan_for
-from imcsim.timing import Context
+from imcsim import load_hardware, load_workload
+from imcsim.timing.compile import compile_plan
+from imcsim.experiments.run import plan_for
+from imcsim.reporting.run_spec import Request
+from imcsim.timing import engine
+from imcsim.timing.recipes import Context
 
 request = Request(load_workload("resnet50"), load_hardware("rram-16k"), "static")
 (job,) = compile_plan(plan_for(request), Context(request.hardware, request.workload), 1).jobs

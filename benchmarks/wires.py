@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from imcsim import streams
-from imcsim.wires import Wires, effective_usiemens, ladder_error_frac, ladder_usiemens
+from imcsim.hardware.wires import Wires, effective_usiemens, ladder_error_frac, ladder_usiemens
+from imcsim.util import random_streams
 
 GOALS = (7.0, 1000.0)  # times as fast as badcrossbar on 128 x 128 cells: 64 inputs with set-up; one more input
 N_INPUTS = 64
@@ -50,7 +50,7 @@ def theirs(package, g, v, ohm: float):
 
 def measure(package, n: int, ohm: float) -> tuple[float, float]:
     """How many times as fast as the package: set-up and all inputs, and one further input; 0 without the package."""
-    random, wires, runs = streams.rng(0, "wires", n), Wires(ohm, ohm), 1 if n > 128 else 3
+    random, wires, runs = random_streams.rng(0, "wires", n), Wires(ohm, ohm), 1 if n > 128 else 3
     g, v = random.uniform(1, 50, (n, n)), random.random((N_INPUTS, n))
     effective = effective_usiemens(g, wires)
     ours_s = best_s(lambda: v @ effective_usiemens(g, wires), 5)

@@ -14,33 +14,33 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from imcsim.util import version
+
 if TYPE_CHECKING:
-    from imcsim.compare import Comparison, compare
-    from imcsim.errors import ImcsimError
-    from imcsim.hardware import Hardware, load_hardware
-    from imcsim.report import Report
-    from imcsim.run import run
-    from imcsim.values import Trial
-    from imcsim.workload import Workload, load_workload
+    from imcsim.experiments.compare import compare
+    from imcsim.experiments.run import run
+    from imcsim.functional.evaluate import Trial
+    from imcsim.hardware.hardware import Hardware, load_hardware
+    from imcsim.reporting.comparison import Comparison
+    from imcsim.reporting.report import Report
+    from imcsim.util.errors import ImcsimError
+    from imcsim.workload.workload import Workload, load_workload
 
-__version__ = "0.1.0"
-
+__version__ = version.VERSION
 _HOMES = {
-    "Comparison": "compare",
-    "Hardware": "hardware",
-    "ImcsimError": "errors",
-    "Report": "report",
-    "Trial": "values",
-    "Workload": "workload",
-    "compare": "compare",
-    "load_hardware": "hardware",
-    "load_workload": "workload",
-    "run": "run",
+    "Comparison": "reporting.comparison",
+    "Hardware": "hardware.hardware",
+    "ImcsimError": "util.errors",
+    "Report": "reporting.report",
+    "Trial": "functional.evaluate",
+    "Workload": "workload.workload",
+    "compare": "experiments.compare",
+    "load_hardware": "hardware.hardware",
+    "load_workload": "workload.workload",
+    "run": "experiments.run",
 }
 __all__ = [
     "Comparison",
@@ -57,14 +57,6 @@ __all__ = [
 ]
 
 
-class _Package(ModuleType):
-    """Keeps the functions ``run`` and ``compare`` from being replaced by the modules of the same name."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that ``import imcsim`` costs nothing."""
     if name not in _HOMES:
@@ -74,6 +66,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-sys.modules[__name__].__class__ = _Package

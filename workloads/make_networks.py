@@ -14,7 +14,7 @@ from convolutional import densenet, mobilenet_v2, resnet, resnet_cifar
 from network_builder import Network
 from transformers import bert, gpt2, vit
 
-from imcsim.workload import Workload, save_workload
+from imcsim.workload.workload import Workload, save_workload
 
 DENSE_121 = (6, 12, 24, 16)
 CIFAR_100 = "CIFAR-100 32x32: 3x3 stem, no pooling behind it"

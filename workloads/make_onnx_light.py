@@ -11,8 +11,8 @@ from pathlib import Path
 import onnx
 import onnx.backend.test
 
-from imcsim.importers.onnx import convert
-from imcsim.workload import Workload, save_workload
+from imcsim.workload.importers.onnx import convert
+from imcsim.workload.workload import Workload, save_workload
 
 LIGHT = Path(onnx.backend.test.__file__).parent / "data" / "light"
 

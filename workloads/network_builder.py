@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from imcsim.workload import (
+from imcsim.workload.workload import (
     Activation,
     Concat,
     Conv,

@@ -23,12 +23,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import pandas as pd
 from cost_runs import BASELINES, NETWORKS, Rows, alone, chip, kept, measured, request, save
 
-from imcsim.hardware import Hardware
-from imcsim.progress import Progress
-from imcsim.schemes.base import Block, blocks
-from imcsim.schemes.estimates import compute_cycles, write_cycles
-from imcsim.schemes.reprogram import Reprogram
-from imcsim.workload import load_workload
+from imcsim.hardware.hardware import Hardware
+from imcsim.mapping.schemes.base import Block, blocks
+from imcsim.mapping.schemes.estimates import compute_cycles, write_cycles
+from imcsim.mapping.schemes.reprogram import Reprogram
+from imcsim.util.progress import Progress
+from imcsim.workload.workload import load_workload
 
 WRITES = ("ideal_single", "radar2b_row", "ember2b_word", "radar2b_serial", "neurram_serial")
 BATCHES = (1, 16, 64, 256)

@@ -11,20 +11,21 @@ from typing import Any
 
 import pandas as pd
 
-from imcsim import engine as engines
-from imcsim.comparison.closed_form import closed_form_cycles
-from imcsim.costs import CostTable
-from imcsim.engine.contract import Job, JobResult
-from imcsim.files import new_file
-from imcsim.hardware import Hardware, load_hardware
-from imcsim.jobs import compile_plan
-from imcsim.journal import Journal
-from imcsim.ledger import Trace
-from imcsim.progress import Progress
-from imcsim.report import build_report
-from imcsim.run import Request, plan_for
-from imcsim.timing import Context
-from imcsim.workload import load_workload
+from imcsim.experiments.run import plan_for
+from imcsim.hardware.cost_table import CostTable
+from imcsim.hardware.hardware import Hardware, load_hardware
+from imcsim.reporting.closed_form import closed_form_cycles
+from imcsim.reporting.report import build_report
+from imcsim.reporting.run_spec import Request
+from imcsim.timing import engine as engines
+from imcsim.timing.compile import compile_plan
+from imcsim.timing.engine.contract import Job, JobResult
+from imcsim.timing.execution import Trace
+from imcsim.timing.recipes import Context
+from imcsim.util.files import new_file
+from imcsim.util.journal import Journal
+from imcsim.util.progress import Progress
+from imcsim.workload.workload import load_workload
 
 NETWORKS = ("resnet18", "resnet34", "resnet50", "densenet121", "resnet18_cifar100", "densenet121_cifar100")
 BASELINES: dict[str, dict[str, Any]] = {"reprogram": {}, "reprogram_packed": {"grouping": "packed"}}
@@ -61,7 +62,7 @@ def measured(asked: Request) -> dict[str, Any]:
 
 
 def _simulated(asked: Request) -> Trace:
-    """As ``imcsim.run.simulate``, with jobs that an earlier run had too (only writes differ) taken from there."""
+    """As ``simulate``, with jobs that an earlier run had too (only writes differ) taken from there."""
     plan = plan_for(asked)
     compiled = compile_plan(plan, Context(asked.hardware, asked.workload, {}, {}), asked.batch)
     in_flight = asked.batch if plan.in_flight == "all" else plan.in_flight
@@ -96,11 +97,9 @@ def save(results: Path, stage: str, rows: Rows) -> None:
     Journal(results / "unfinished", stage).forget()
 
 
-def alone(
-    stage: str, run: Callable[[Path, Progress], None], draw: Callable[[Path, Path], None] | None = None
-) -> None:
+def alone(stage: str, run: Callable[[Path, Progress], None], draw: Callable[[Path, Path], None] | None = None) -> None:
     """A stage as a command: its table, then its figure."""
-    from imcsim.progress import bar
+    from imcsim.util.progress import bar
 
     here = Path(__file__).resolve().parent
     with bar(stage) as progress:

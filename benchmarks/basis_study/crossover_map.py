@@ -23,13 +23,13 @@ import numpy as np
 import pandas as pd
 from cost_runs import BASELINES, NETWORKS, alone, chip, kept, measured, request, save
 
-from imcsim.comparison.closed_form import Line
-from imcsim.comparison.crossovers import analytic_batch, line_of, simulated_batch
-from imcsim.comparison.rows import Row, related
-from imcsim.figures import COLOURS, MARKERS, saved_figure
-from imcsim.progress import Progress
-from imcsim.schemes.base import blocks, crossbars_of
-from imcsim.workload import load_workload
+from imcsim.experiments.crossovers import analytic_batch, line_of, simulated_batch
+from imcsim.mapping.schemes.base import blocks, crossbars_of
+from imcsim.reporting.closed_form import Line
+from imcsim.reporting.comparison import Row, related
+from imcsim.reporting.figures.style import COLOURS, MARKERS, saved_figure
+from imcsim.util.progress import Progress
+from imcsim.workload.workload import load_workload
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from cost_runs import Rows, alone, chip, kept, request, save
 
-from imcsim.comparison.lifetime import (
+from imcsim.experiments.lifetime import (
     batch_for,
     deviation_frac,
     lifetime_images,
@@ -32,10 +32,10 @@ from imcsim.comparison.lifetime import (
     refresh,
     refresh_interval_s,
 )
-from imcsim.devices import load_device
-from imcsim.figures import COLOURS, saved_figure
-from imcsim.progress import Progress
-from imcsim.run import execute, plan_for
+from imcsim.experiments.run import execute, plan_for
+from imcsim.hardware.devices import load_device
+from imcsim.reporting.figures.style import COLOURS, saved_figure
+from imcsim.util.progress import Progress
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

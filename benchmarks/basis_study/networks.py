@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from imcsim.datasets import Dataset, load_dataset
-from imcsim.errors import ImcsimError
+from imcsim.util.errors import ImcsimError
+from imcsim.workload.datasets import Dataset, load_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 ARCHIVES = {"train": "cifar10_jpeg_train.tar.xz", "test": "cifar10_jpeg_test.tar.xz"}

@@ -19,18 +19,18 @@ from networks import Network
 from points import COEFF_BITS, Point, fitted, trained
 
 import imcsim
-from imcsim.basis.digital import answers, combined
-from imcsim.basis.fitted import FittedBasis
-from imcsim.basis.summary import WEIGHT_BITS
-from imcsim.calibrating import calibrated
-from imcsim.config import canonical_hash
-from imcsim.datasets import Dataset
-from imcsim.figures import COLOURS, saved_figure
-from imcsim.files import new_file
-from imcsim.journal import Journal
-from imcsim.progress import Progress
-from imcsim.quantised import IntegerLayer, load_quantised
-from imcsim.values import Trial
+from imcsim.experiments.calibrate import calibrated
+from imcsim.functional.evaluate import Trial
+from imcsim.mapping.basis.digital import answers, combined
+from imcsim.mapping.basis.fitted import FittedBasis
+from imcsim.mapping.basis.summary import WEIGHT_BITS
+from imcsim.reporting.figures.style import COLOURS, saved_figure
+from imcsim.util.config import canonical_hash
+from imcsim.util.files import new_file
+from imcsim.util.journal import Journal
+from imcsim.util.progress import Progress
+from imcsim.workload.datasets import Dataset
+from imcsim.workload.quantised import IntegerLayer, load_quantised
 
 HARDWARE, WRITE = "rram-256", "ember2b_word"
 TILES = {"resnet8": 2, "resnet20": 4}  # of 8 crossbars: fewer than a quarter of the network takes

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from networks import Network
 
-from imcsim.basis.fit import FitOptions, fit_file
-from imcsim.basis.fitted import FittedBasis, load_fitted, save_fitted
-from imcsim.basis.training.options import TrainOptions
-from imcsim.progress import Progress
+from imcsim.mapping.basis.fit import FitOptions, fit_file
+from imcsim.mapping.basis.fitted import FittedBasis, load_fitted, save_fitted
+from imcsim.training.basis.options import TrainOptions
+from imcsim.util.progress import Progress
 
 FITTED = {"resnet8": (4, 8, 16, 32, 64), "resnet20": (8, 16, 32, 64)}  # nonzeros of each segment and kernel
 TRAINED = {  # nonzeros and seeds, in the order in which they are trained
@@ -68,7 +68,7 @@ def fit(network: Network, work: Path, progress: Progress) -> None:
 
 def train(network: Network, work: Path, progress: Progress) -> None:
     """Train what is not there yet."""
-    from imcsim.basis.training.train import train as training
+    from imcsim.training.basis.train import train as training
 
     for point in trained(network.name):
         if point.file(work).exists():

@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from cost_runs import BASELINES, NETWORKS, alone, chip, kept, request, save
 
-from imcsim.comparison.closed_form import Line
-from imcsim.comparison.crossovers import analytic_batch, line_of
-from imcsim.progress import Progress
+from imcsim.experiments.crossovers import analytic_batch, line_of
+from imcsim.reporting.closed_form import Line
+from imcsim.util.progress import Progress
 
 NONZEROS = (4, 8, 16, 32)
 WRITES = ("ember2b_word", "radar2b_serial")

@@ -26,8 +26,8 @@ import sparsity
 import writes
 from networks import networks
 
-from imcsim.errors import ImcsimError
-from imcsim.progress import Progress, bar
+from imcsim.util.errors import ImcsimError
+from imcsim.util.progress import Progress, bar
 
 HERE = Path(__file__).resolve().parent
 RESULTS, FIGURES = HERE / "results", HERE.parents[1] / "docs" / "figures"

@@ -24,14 +24,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from cost_runs import BASELINES, SEED, Rows, alone, chip, kept, measured, request, save
 
+from imcsim.experiments.run import plan_for
 from imcsim.functional.chip import write_chip
 from imcsim.functional.placement import layout
-from imcsim.importers import load_network
-from imcsim.plan import Program
-from imcsim.progress import Progress
-from imcsim.quantised.network import load_quantised
-from imcsim.run import Request, plan_for
-from imcsim.write import Verify
+from imcsim.hardware.write_circuit import Verify
+from imcsim.mapping.plan import Program
+from imcsim.reporting.run_spec import Request
+from imcsim.util.progress import Progress
+from imcsim.workload.importers import load_network
+from imcsim.workload.quantised.network import load_quantised
 
 RESNET8 = Path(__file__).resolve().parents[2] / "workloads" / "models" / "resnet8_fashion.onnx"
 NETWORKS, BATCHES = ("resnet18", "densenet121"), (1, 16, 64)

@@ -8,9 +8,17 @@ from pathlib import Path
 import pandas as pd
 from results import SHOWN_WIDTH, read
 
-from imcsim.train_study.text import ACCURACY_HEADS, accuracy_rows, age_heads, age_rows, mean_and_deviation, table, wear
-from imcsim.training import figures
-from imcsim.training.claims import Evidence, claims
+from imcsim.training.hic import figures
+from imcsim.training.hic.claims import Evidence, claims
+from imcsim.training.study.text import (
+    ACCURACY_HEADS,
+    accuracy_rows,
+    age_heads,
+    age_rows,
+    mean_and_deviation,
+    table,
+    wear,
+)
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "figures"
 TITLES = {

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from imcsim.datasets import Dataset, load_dataset
 from imcsim.training.networks import resnet8, small_cnn
 from imcsim.training.tasks import Task
+from imcsim.workload.datasets import Dataset, load_dataset
 
 SHEETS, N_TEST = 21, 10_000  # 60,000 training images and the first 3,000 of the test
 CIFAR_TRAIN = 10_000

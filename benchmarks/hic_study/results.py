@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from imcsim.files import new_file
-from imcsim.training.tables import TABLES
+from imcsim.training.hic.tables import TABLES
+from imcsim.util.files import new_file
 
 SHOWN_WIDTH = {"mnist": 2.0, "fashion": 2.0, "cifar": 1.0}  # in the figures of time and wear
 FOLDER = Path(__file__).resolve().parent / "results"

@@ -12,11 +12,11 @@ from typing import Any
 from images import Problem
 from results import write
 
-from imcsim.training.ageing import AgeingOptions
-from imcsim.training.options import HybridOptions, TrainOptions
-from imcsim.training.physics import Physics
-from imcsim.training.runs import Run, execute, tuned
-from imcsim.training.tables import TABLES
+from imcsim.training.hic.ageing import AgeingOptions
+from imcsim.training.hic.options import HybridOptions, TrainOptions
+from imcsim.training.hic.physics import Physics
+from imcsim.training.hic.runs import Run, execute, tuned
+from imcsim.training.hic.tables import TABLES
 
 HERE = Path(__file__).resolve().parent
 UNFINISHED = HERE / "unfinished"

@@ -7,8 +7,8 @@ import sys
 
 import typer
 
-from imcsim.cli import basis, compare, looking, models, run, train, train_step
-from imcsim.errors import ImcsimError
+from imcsim.cli import basis, compare, info, models, run, train, train_step
+from imcsim.util.errors import ImcsimError
 
 BAD_INPUT = 2
 
@@ -24,14 +24,14 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(compare.compare)
 app.command()(train_step.train_step)
-app.command()(looking.explain)
+app.command()(info.explain)
 app.command()(train.train)
 app.command()(models.export)
 app.command()(models.quantize)
 app.command()(models.calibrate)
 app.add_typer(basis.app, name="basis")
-app.command("list")(looking.list_)
-app.command()(looking.version)
+app.command("list")(info.list_)
+app.command()(info.version)
 
 
 def main() -> None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from imcsim.errors import ImcsimError, did_you_mean
+from imcsim.util.errors import ImcsimError, did_you_mean
 
 if TYPE_CHECKING:
-    from imcsim.values import Trial
+    from imcsim.functional.evaluate import Trial
 
 WorkloadArgument = Annotated[str, typer.Argument(metavar="WORKLOAD|MODEL", help="Name, trace, .onnx or .tflite.")]
 HardwareOption = Annotated[str, typer.Option("--hardware", "-H", metavar="NAME|FILE", help="Preset or YAML file.")]
@@ -141,7 +141,7 @@ def trial(
     compensation: str, chips: int, calibration: str, bias_images: int, refit: bool, out: Path,
 ) -> Trial:  # fmt: skip
     """The options of images and cells as a trial that can be resumed from ``out``."""
-    from imcsim.values import Trial
+    from imcsim.functional.evaluate import Trial
 
     return Trial(
         model, data, images, reals("--mean", mean), reals("--std", std), device,

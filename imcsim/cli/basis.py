@@ -10,10 +10,10 @@ import typer
 
 from imcsim.cli import _options as opt
 from imcsim.cli._console import console
-from imcsim.errors import ImcsimError
+from imcsim.util.errors import ImcsimError
 
 if TYPE_CHECKING:
-    from imcsim.basis.training.testing import Tested
+    from imcsim.training.basis.testing import Tested
 
 app = typer.Typer(help="Bases that layers are combined from.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -49,15 +49,25 @@ def fit(
     ] = "",
 ) -> None:
     """Fit a global basis with quantised coefficients to the weights of a quantised network."""
-    from imcsim import progress
-    from imcsim.basis.fit import FitOptions, fit_file
-    from imcsim.basis.fitted import save_fitted
-    from imcsim.basis.summary import view
+    from imcsim.mapping.basis.fit import FitOptions, fit_file
+    from imcsim.mapping.basis.fitted import save_fitted
+    from imcsim.reporting.terminal.basis import view
+    from imcsim.util import progress
 
     opt.check_file(out)
     options = FitOptions(
-        vectors, length, nonzeros, coeff_bits, basis_bits, coefficients, init, rounds, opt.words(resident), seed,
-        residual, opt.words(residual_layers),
+        vectors,
+        length,
+        nonzeros,
+        coeff_bits,
+        basis_bits,
+        coefficients,
+        init,
+        rounds,
+        opt.words(resident),
+        seed,
+        residual,
+        opt.words(residual_layers),
     )
     with progress.bar(str(model)) as show:
         found = fit_file(model, options, show)
@@ -88,11 +98,11 @@ def train(
     seed: opt.SeedOption = 0,
 ) -> None:
     """Train a basis and its coefficients against the task (needs PyTorch: the extra `train`)."""
-    from imcsim import progress
-    from imcsim.basis.fitted import load_fitted, save_fitted
-    from imcsim.basis.training.options import TrainOptions
-    from imcsim.datasets import load_dataset
-    from imcsim.quantised import load_quantised
+    from imcsim.mapping.basis.fitted import load_fitted, save_fitted
+    from imcsim.training.basis.options import TrainOptions
+    from imcsim.util import progress
+    from imcsim.workload.datasets import load_dataset
+    from imcsim.workload.quantised import load_quantised
 
     opt.check_file(out)
     options = TrainOptions(
@@ -120,8 +130,8 @@ def train(
 def _training() -> tuple[ModuleType, ModuleType]:
     """Raises ImcsimError without PyTorch."""
     try:
-        from imcsim.basis.training import testing
-        from imcsim.basis.training import train as training
+        from imcsim.training.basis import testing
+        from imcsim.training.basis import train as training
     except ModuleNotFoundError as error:
         raise ImcsimError("imcsim basis train", f"needs {error.name}", "pip install 'imcsim[train]'") from None
     return training, testing

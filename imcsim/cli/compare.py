@@ -10,7 +10,7 @@ import typer
 
 from imcsim.cli import _options as opt
 from imcsim.cli._console import console
-from imcsim.errors import ImcsimError
+from imcsim.util.errors import ImcsimError
 
 
 def compare(
@@ -43,8 +43,8 @@ def compare(
     json_: opt.JsonOption = False,
 ) -> None:
     """Compare schemes against reprogramming."""
-    from imcsim import progress
-    from imcsim.compare import compare as contrast
+    from imcsim.experiments.compare import compare as contrast
+    from imcsim.util import progress
 
     opt.check_place(out)
     if calibration != "none" and not calibration.isdecimal():
@@ -75,9 +75,9 @@ def compare(
     if json_:
         typer.echo((folder / "compare.json").read_text(encoding="utf-8"), nl=False)
     else:
-        from imcsim import tables
+        from imcsim.reporting.terminal.comparison import print_comparison
 
-        tables.print_comparison(comparison, console())
+        print_comparison(comparison, console())
         for sentence in comparison.waits:
             typer.echo(sentence)
     typer.echo(f"written to {folder}", err=True)

@@ -10,7 +10,7 @@ import typer
 from imcsim.cli import _options as opt
 
 if TYPE_CHECKING:
-    from imcsim.quantising import Quantisation
+    from imcsim.workload.quantise import Quantisation
 
 
 def export(
@@ -24,9 +24,9 @@ def export(
     std: opt.NumbersOption = "1",
 ) -> None:
     """Make a workload file from an ONNX or TensorFlow Lite model."""
-    from imcsim.exporting import with_samples, with_weights
-    from imcsim.importers import load_network
-    from imcsim.workload import save_workload
+    from imcsim.workload.export import with_samples, with_weights
+    from imcsim.workload.importers import load_network
+    from imcsim.workload.workload import save_workload
 
     if data:
         workload = with_samples(model, data, images, opt.reals("--mean", mean), opt.reals("--std", std))
@@ -50,7 +50,7 @@ def quantize(
     per_channel: Annotated[bool, typer.Option("--per-channel/--per-tensor", help="Scales of the weights.")] = True,
 ) -> None:
     """Quantise a float ONNX model to int8, so that `run --data` takes it."""
-    from imcsim.quantising import quantise
+    from imcsim.workload.quantise import quantise
 
     shift, spread = opt.reals("--mean", mean), opt.reals("--std", std)
     done = quantise(model, data, images, out, mean=shift, std=spread, per_channel=per_channel)
@@ -71,8 +71,8 @@ def calibrate(
     std: opt.NumbersOption = "1",
 ) -> None:
     """Find the range of the ADCs for each layer, for `run --calibration`."""
-    from imcsim import progress
-    from imcsim.calibrating import calibrated
+    from imcsim.experiments.calibrate import calibrated
+    from imcsim.util import progress
 
     with progress.bar(model) as show:
         found = calibrated(

@@ -40,8 +40,8 @@ def run(
     json_: opt.JsonOption = False,
 ) -> None:
     """Simulate one workload on one chip under one scheme."""
-    from imcsim import progress
-    from imcsim.run import run as simulate
+    from imcsim.experiments.run import run as simulate
+    from imcsim.util import progress
 
     opt.check_place(out)
     trial = None
@@ -68,7 +68,7 @@ def run(
     if json_:
         typer.echo((folder / "report.json").read_text(encoding="utf-8"), nl=False)
     else:
-        from imcsim import tables
+        from imcsim.reporting.terminal.run import print_report
 
-        tables.print_report(report, console())
+        print_report(report, console())
     typer.echo(f"written to {folder}", err=True)

@@ -9,10 +9,10 @@ import typer
 
 from imcsim.cli import _options as opt
 from imcsim.cli._console import console
-from imcsim.errors import ImcsimError
+from imcsim.util.errors import ImcsimError
 
 if TYPE_CHECKING:
-    from imcsim.train_study.study import Study
+    from imcsim.training.study.result import Study
 
 
 def train(
@@ -59,14 +59,14 @@ def train(
 
     Example: imcsim train --network my_net.py --data train_images/ --test test_images/ --widths 1,2 --seeds 3
     """
-    from imcsim import progress
-    from imcsim.training.options import TrainOptions
+    from imcsim.training.hic.options import TrainOptions
+    from imcsim.util import progress
 
     opt.check_place(out)
     try:
-        from imcsim.train_study.request import Request, hybrid_options
-        from imcsim.train_study.study import study
-        from imcsim.training.ageing import AgeingOptions
+        from imcsim.training.hic.ageing import AgeingOptions
+        from imcsim.training.study.request import Request, hybrid_options
+        from imcsim.training.study.study import study
     except ModuleNotFoundError as error:
         raise ImcsimError("imcsim train", f"needs {error.name}", "pip install 'imcsim[train]'") from None
     options = TrainOptions(
@@ -87,7 +87,7 @@ def train(
 
 
 def _print(found: Study, out: Path) -> None:
-    from imcsim.train_study.view import view
+    from imcsim.training.study.view import view
 
     for text in found.warnings:
         typer.echo(f"warning: {text}", err=True)

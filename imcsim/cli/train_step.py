@@ -45,12 +45,12 @@ def train_step(
 
     Example: imcsim train-step resnet20_cifar --hardware hermes-64 --batch 100 --update sample
     """
-    from imcsim import progress
-    from imcsim.config import build
-    from imcsim.hardware import load_hardware
-    from imcsim.training_step.options import StepOptions
-    from imcsim.training_step.rates import load_rates
-    from imcsim.training_step.step import Rates, simulate_step
+    from imcsim.hardware.hardware import load_hardware
+    from imcsim.mapping.update_rates import load_rates
+    from imcsim.training.step.options import StepOptions
+    from imcsim.training.step.step import Rates, simulate_step
+    from imcsim.util import progress
+    from imcsim.util.config import build
 
     given = {
         "batch": batch, "update": update, "accumulator": accumulator, "accumulator_bits": accumulator_bits,
@@ -65,6 +65,6 @@ def train_step(
     if json_:
         typer.echo(json.dumps(report.summary, indent=2))
     else:
-        from imcsim.training_step.view import print_step
+        from imcsim.training.step.view import print_step
 
         print_step(report, console())

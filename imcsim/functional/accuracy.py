@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imcsim.errors import ImcsimError
-from imcsim.progress import Progress, silent
-from imcsim.quantised import IntegerLayer, Integers, Multiply, QuantisedNetwork
+from imcsim.util.errors import ImcsimError
+from imcsim.util.progress import Progress, silent
+from imcsim.workload.quantised import IntegerLayer, Integers, Multiply, QuantisedNetwork
 
 Array = NDArray[Any]
 Z_95 = 1.959963984540054  # two-sided 95 % of a normal distribution

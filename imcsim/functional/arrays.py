@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imcsim.crossbar import Products
-from imcsim.devices import Cells
 from imcsim.functional.accuracy import LayerCounts, batches
-from imcsim.functional.coding import InputCode
+from imcsim.functional.crossbar import Products
+from imcsim.functional.encoding import InputCode
 from imcsim.functional.placement import Layout, Part
 from imcsim.functional.reading import Readable, Reading
-from imcsim.quantised import IntegerLayer, Integers, QuantisedNetwork
+from imcsim.hardware.devices import Cells
+from imcsim.workload.quantised import IntegerLayer, Integers, QuantisedNetwork
 
 OTHER_READS = 1 << 20  # numbers of images whose noise no run meets
 OWN_NOISE = 40  # vectors of different parts are numbered so many bits apart, so that none share their noise
@@ -63,16 +63,12 @@ class AnalogArrays:
         taken, self.counts = self.counts, defaultdict(LayerCounts)
         return taken
 
-    def _product(
-        self, layer: IntegerLayer, number: int, part: Part, inputs: Integers, numbers: Integers
-    ) -> Integers:
+    def _product(self, layer: IntegerLayer, number: int, part: Part, inputs: Integers, numbers: Integers) -> Integers:
         bits = int(layer.input.high - layer.input.low).bit_length()
         readable = self._of(layer.name, number, part)
         found = readable.products(inputs, bits, numbers + (number << OWN_NOISE))
         self._count(layer.name, readable, inputs, bits, found)
-        decoded = self.layout.contents[part.content].code.decode(
-            found.results, inputs, readable.unit, part.together
-        )
+        decoded = self.layout.contents[part.content].code.decode(found.results, inputs, readable.unit, part.together)
         return decoded if isinstance(part.coefficients, str) else decoded @ part.coefficients
 
     def _count(self, layer: str, readable: Readable, inputs: Integers, bits: int, found: Products) -> None:

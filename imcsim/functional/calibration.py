@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from imcsim.config import Spec, build
-from imcsim.errors import ImcsimError
-from imcsim.files import new_file
-from imcsim.functional.coding import InputCode
+from imcsim.functional.encoding import InputCode
 from imcsim.functional.placement import BASIS, Layout, Part
-from imcsim.hardware import Hardware
-from imcsim.progress import Progress, silent
-from imcsim.quantised import IntegerLayer, Integers, QuantisedNetwork
+from imcsim.hardware.hardware import Hardware
+from imcsim.util.config import Spec, build
+from imcsim.util.errors import ImcsimError
+from imcsim.util.files import new_file
+from imcsim.util.progress import Progress, silent
+from imcsim.workload.quantised import IntegerLayer, Integers, QuantisedNetwork
 
 MOST_VECTORS = 2048  # of a layer and batch that are looked at, evenly spread
 CANDIDATES = 64  # ranges that are compared

@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imcsim import streams
-from imcsim.cell_writing import Written
-from imcsim.devices import Cells, DeviceSpec, Floats
+from imcsim.functional.cell_writing import Written
 from imcsim.functional.placement import Content
 from imcsim.functional.writing import write_block
-from imcsim.hardware import Hardware
-from imcsim.plan import Plan, Program
-from imcsim.progress import Progress, silent
-from imcsim.pulses import Stepped
-from imcsim.write import Verify
-from imcsim.write_work import WriteWork
+from imcsim.hardware.devices import Cells, DeviceSpec, Floats
+from imcsim.hardware.hardware import Hardware
+from imcsim.hardware.pulses import Stepped
+from imcsim.hardware.write_circuit import Verify
+from imcsim.mapping.plan import Plan, Program
+from imcsim.mapping.write_work import WriteWork
+from imcsim.util import random_streams
+from imcsim.util.progress import Progress, silent
 
 Ints = NDArray[np.int64]
 
@@ -102,7 +102,7 @@ class _Writer:
         kept = np.zeros(target.shape, bool)
         if operation.unchanged_frac:
             kept = np.isclose(old.target_usiemens, target, rtol=1e-9)
-        rng = streams.rng(self.seed, "program", operation.layer, number, round_)
+        rng = random_streams.rng(self.seed, "program", operation.layer, number, round_)
         new, written = write_block(self.hardware.cell.write, self.device, target, old, kept, rng)
         self.cells[operation.layer, number] = new
         if round_ != "first":
@@ -123,7 +123,7 @@ class _Writer:
         """What a crossbar holds; one that was never written is erased."""
         if crossbar not in self.held:
             shape = (self.hardware.crossbar.rows, self.hardware.crossbar.device_columns)
-            rng = streams.rng(self.seed, "erased", crossbar)
+            rng = random_streams.rng(self.seed, "erased", crossbar)
             faults = self.device.draw_faults(shape, rng)
             self.held[crossbar] = self.device.program(np.full(shape, self.device.g_min_usiemens), rng, faults)
         return self.held[crossbar]
@@ -142,7 +142,7 @@ class _Writer:
 
     def _work(self, operation: Program, found: Sequence[Written], round_: str) -> WriteWork:
         copies = operation.region.copies
-        rng = streams.rng(self.seed, "copies", operation.name, operation.grid.start, round_)
+        rng = random_streams.rng(self.seed, "copies", operation.name, operation.grid.start, round_)
         actions: dict[str, float] = {}
         for written in found:
             for action, amount in written.actions.items():

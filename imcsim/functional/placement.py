@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import hadamard
 
-from imcsim.basis.fitted import LayerCoefficients, load_fitted
-from imcsim.errors import ImcsimError
-from imcsim.functional.coding import Block, WeightCode, blocks, segments
-from imcsim.hardware import Hardware
-from imcsim.plan import Basis, BasisMvm, Mvm, Plan, Program
-from imcsim.quantised import IntegerLayer, Integers
+from imcsim.functional.encoding import WeightCode, blocks
+from imcsim.hardware.hardware import Hardware
+from imcsim.mapping.basis.fitted import LayerCoefficients, load_fitted
+from imcsim.mapping.plan import Basis, BasisMvm, Mvm, Plan, Program
+from imcsim.mapping.tiling import Block, segments
+from imcsim.util.errors import ImcsimError
+from imcsim.workload.quantised import IntegerLayer, Integers
 
 BASIS = "basis"  # what plans call the content of the crossbars that hold it
 

@@ -9,15 +9,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from imcsim import streams
-from imcsim.chip import ResistiveWires
-from imcsim.crossbar import Adc, Crossbar, Products, ReadNoise, fixed_point, multiply
-from imcsim.devices import Cells, DeviceSpec, Floats, column_factors, global_factor
 from imcsim.functional.calibration import FULL, Calibration
-from imcsim.functional.coding import WeightCode
+from imcsim.functional.crossbar import Adc, Crossbar, Products, ReadNoise, fixed_point, multiply
+from imcsim.functional.encoding import WeightCode
 from imcsim.functional.placement import Part
-from imcsim.hardware import Hardware
-from imcsim.quantised import Integers
+from imcsim.hardware.chip import ResistiveWires
+from imcsim.hardware.devices import Cells, DeviceSpec, Floats, column_factors, global_factor
+from imcsim.hardware.hardware import Hardware
+from imcsim.util import random_streams
+from imcsim.workload.quantised import Integers
 
 HIGHEST = 256  # fixed-point units of a cell at its highest level, at least
 MOST_BITS = 28  # of column sums and converter ranges in these units
@@ -82,9 +82,9 @@ class Reading:
         noisy = bool(variances.any())
         whole = fixed_point(levels / codes.step, codes.fraction_bits)
         crossbar = Crossbar(whole, bar.wordlines_active, bar.dac_bits, variances if noisy else None)
-        reads = streams.rng(self.seed, "read", layer, part.content, part.number)
+        reads = random_streams.rng(self.seed, "read", layer, part.content, part.number)
         noise = ReadNoise(int(reads.integers(1 << 63)), adc_sigma=errors.noise_lsb * codes.unit)
-        converters = streams.rng(self.seed, "adc", part.content, part.number)
+        converters = random_streams.rng(self.seed, "adc", part.content, part.number)
         offset_lsb = errors.offset_lsb * converters.standard_normal(levels.shape[1])
         offsets = np.rint(offset_lsb * codes.unit).astype(np.int64)
         return Readable(

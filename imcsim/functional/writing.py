@@ -7,10 +7,10 @@ from functools import singledispatch
 import numpy as np
 from numpy.typing import NDArray
 
-from imcsim.cell_writing import Written, count_arrays, count_words, draw_counts, write_verify
-from imcsim.devices import Cells, DeviceSpec, Floats
-from imcsim.pulses import Stepped
-from imcsim.write import Array, Verify, Word, WriteSpec
+from imcsim.functional.cell_writing import Written, count_arrays, count_words, draw_counts, write_verify
+from imcsim.hardware.devices import Cells, DeviceSpec, Floats
+from imcsim.hardware.pulses import Stepped
+from imcsim.hardware.write_circuit import Array, Verify, Word, WriteSpec
 
 Bools = NDArray[np.bool_]
 

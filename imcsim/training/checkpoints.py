@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from imcsim.errors import ImcsimError
-from imcsim.files import new_file
+from imcsim.util.errors import ImcsimError
+from imcsim.util.files import new_file
 
 
 def save_checkpoint(path: Path, identity: str, content: dict[str, Any]) -> None:

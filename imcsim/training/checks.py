@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from imcsim.errors import ImcsimError, did_you_mean
+from imcsim.util.errors import ImcsimError, did_you_mean
 
 
 def check_ranges(options: Any, ranges: Mapping[str, tuple[float, float]], flags: Mapping[str, str]) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imcsim import streams
-from imcsim.datasets import Array, Dataset
-from imcsim.errors import ImcsimError
+from imcsim.util import random_streams
+from imcsim.util.errors import ImcsimError
+from imcsim.workload.datasets import Array, Dataset
 
 SHIFT_FRAC = 0.125  # of the side, at most: 4 of 32 pixels, as is usual for CIFAR
 
@@ -38,7 +38,7 @@ class ImageOptions(Protocol):
 
 def split(data: Dataset, options: ImageOptions) -> tuple[Dataset, Dataset]:
     """Images to train on, and those that choose the best epoch. Raises ImcsimError where there are too few."""
-    order = streams.rng(options.seed, "validation").permutation(len(data.labels))
+    order = random_streams.rng(options.seed, "validation").permutation(len(data.labels))
     n = round(options.validation * len(order))
     if not 0 < n < len(order):
         raise ImcsimError(data.name, f"{len(order)} images are too few to train on and to choose by", "give more")
@@ -47,7 +47,7 @@ def split(data: Dataset, options: ImageOptions) -> tuple[Dataset, Dataset]:
 
 def epoch_batches(data: Dataset, options: ImageOptions, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
     """All images in the order of an epoch, changed as ``augment`` says, scaled; the last batch may be smaller."""
-    rng = streams.rng(options.seed, "epoch", epoch)
+    rng = random_streams.rng(options.seed, "epoch", epoch)
     order = rng.permutation(len(data.labels))
     for start in range(0, len(order), options.batch):
         yield tensors(changed(part(data, order[start : start + options.batch]), options, rng), options)
@@ -91,3 +91,6 @@ def _shifted(images: Array, rng: np.random.Generator) -> Array:
 def part(data: Dataset, which: Array) -> Dataset:
     """Some of the images."""
     return Dataset(data.name, data.images[which], data.labels[which])
+
+
+AUGMENTATIONS = ("flip", "shift")

@@ -15,12 +15,12 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-import imcsim
-from imcsim import streams
-from imcsim.config import canonical_hash
-from imcsim.datasets import Dataset
-from imcsim.errors import ImcsimError
 from imcsim.training.networks import Network
+from imcsim.util import random_streams
+from imcsim.util.config import canonical_hash
+from imcsim.util.errors import ImcsimError
+from imcsim.util.version import VERSION
+from imcsim.workload.datasets import Dataset
 
 HINT = "its function gets channels, classes and width, and gives a torch.nn.Module"
 OURS = ("torch", "imcsim")  # whose code the version stands for
@@ -60,7 +60,7 @@ class Task:
     def build(self, width: float, seed: int) -> nn.Module:
         """A fresh network. Raises ImcsimError where it does not take the images, or does not give the classes."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(streams.rng(seed, "initial weights").integers(1 << 62)))
+            torch.manual_seed(int(random_streams.rng(seed, "initial weights").integers(1 << 62)))
             try:
                 network = self.network(self.image_shape[0], self.classes, width)
             except Exception as error:  # whatever a user's function raises
@@ -86,7 +86,7 @@ class Task:
 
     def fingerprint(self, width: float, seed: int) -> str:
         """Stands for images, labels and network, its code and first weights, and the version."""
-        return canonical_hash([self._images, network_hash(self.build(width, seed)), imcsim.__version__])
+        return canonical_hash([self._images, network_hash(self.build(width, seed)), VERSION])
 
     @cached_property
     def _images(self) -> list[str]:

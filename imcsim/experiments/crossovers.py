@@ -1,0 +1,64 @@
+"""From which batch on the baseline is faster than a scheme: by the closed forms, and between simulated batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise, product
+
+from imcsim.experiments.run import plan_for
+from imcsim.reporting.closed_form import Line, line
+from imcsim.reporting.comparison import BASELINES, Crossover, Row, cycles
+from imcsim.reporting.run_spec import Request
+from imcsim.timing.compile import compile_plan
+from imcsim.timing.execution import Trace
+from imcsim.timing.recipes import Context
+
+
+def crossovers(rows: Sequence[Row]) -> Iterator[Crossover]:
+    """One crossover for every scheme that ran with a write preset and is no baseline."""
+    for write in dict.fromkeys(row.write for row in rows):
+        here = [row for row in rows if row.write == write and not row.refused]
+        bases = [row.line for row in here if row.scheme in BASELINES and row.line]
+        for scheme in dict.fromkeys(row.scheme for row in here if row.scheme not in BASELINES):
+            own = [row for row in here if row.scheme == scheme]
+            yield Crossover(write, scheme, *analytic_batch([row.line for row in own], bases), *simulated_batch(own))
+
+
+def line_of(request: Request) -> Line | None:
+    """The closed form of what a scheme plans for a request, without simulating it; ImcsimError as for a run."""
+    plan, hardware = plan_for(request), request.hardware
+    jobs = compile_plan(plan, Context(hardware, request.workload, {}, {}), request.batch).jobs
+    return line(Trace(request.workload, hardware, plan, request.batch, jobs, (), ()))
+
+
+def analytic_batch(own: Sequence[Line | None], bases: Sequence[Line]) -> tuple[float | None, str]:
+    """The first batch at which the lowest baseline line is below the lowest line of a scheme, and that in words.
+
+    Each plan of a scheme, such as those for different batches, has a line of its own. None: never, or from batch 1 on.
+    """
+    lines = [each for each in own if each]
+    if not lines:
+        return None, "no closed form: writes overlap compute"
+    crossings = [
+        (b.write_cycles - s.write_cycles) / (s.image_cycles - b.image_cycles)
+        for s, b in product(lines, bases)
+        if s.image_cycles > b.image_cycles
+    ]
+    for batch in sorted({1.0, *(crossing for crossing in crossings if crossing > 1)}):
+        after = batch * (1 + 1e-9)
+        if min(each.at(after) for each in bases) < min(each.at(after) for each in lines):
+            return (batch, f"{batch:.3g}, from (W_b - W) / (c - c_b)") if batch > 1 else (None, "ahead from batch 1")
+    return None, "never"
+
+
+def simulated_batch(own: Sequence[Row]) -> tuple[float | None, str]:
+    """The same between two simulated batches of a scheme, by interpolation in 1 / batch; rows with their ratios."""
+    points = sorted((row.batch, cycles(row) * (1 - 1 / (row.cycles_ratio or 1.0))) for row in own)
+    if points[0][1] > 0:
+        return None, f"ahead from batch {points[0][0]}"
+    for (low, before), (high, after) in pairwise(points):
+        if after > 0:
+            share = -before / (after - before)
+            batch = 1 / (1 / low + share * (1 / high - 1 / low))
+            return batch, f"{batch:.3g}, interpolated in 1 / batch between {low} and {high}"
+    return None, f"not up to batch {points[-1][0]}"

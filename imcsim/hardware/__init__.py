@@ -1,0 +1,1 @@
+"""Accelerators as they are declared and priced, and how their parts behave."""

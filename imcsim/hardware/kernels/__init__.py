@@ -1,0 +1,1 @@
+"""Compiled loops of parts of the chip: wires, write-verify."""

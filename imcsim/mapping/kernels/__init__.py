@@ -1,0 +1,1 @@
+"""Compiled searches: sparse coefficients, colourings of routed columns."""

@@ -1,0 +1,189 @@
+"""What schemes share: their options, the blocks of a network, and how a block becomes operations."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from imcsim.hardware.hardware import Hardware
+from imcsim.mapping.plan import Digital, Mvm, Operation, Plan, Program, Region, Source
+from imcsim.mapping.tiling import TileGrid, cut
+from imcsim.util.config import Spec
+from imcsim.util.errors import ImcsimError, did_you_mean
+from imcsim.workload.workload import (
+    Activation,
+    Conv,
+    Elementwise,
+    Input,
+    Layer,
+    Normalisation,
+    Unknown,
+    View,
+    WeightedLayer,
+    Workload,
+)
+
+
+class Scheme(Spec):
+    """A way to run a network on a chip; its fields are its options, its ``name`` is how users call it.
+
+    ``on_digital``: layers that the digital units compute, from weights in their buffers: 'none', 'first', 'depthwise',
+    names, or several of these by commas.
+    """
+
+    name: ClassVar[str]
+    on_digital: str = "none"
+
+    def blocks(self, workload: Workload, hardware: Hardware) -> tuple[Block, ...]:
+        """The network in execution order, one block per layer on crossbars; ImcsimError where there is none."""
+        return blocks(workload, hardware, self._digital_layers(workload))
+
+    def _digital_layers(self, workload: Workload) -> frozenset[str]:
+        weighted = {layer.name: layer for layer in workload.weighted}
+        groups = {
+            "none": [],
+            "first": list(weighted)[:1],
+            "depthwise": [name for name, layer in weighted.items() if _is_depthwise(layer)],
+        }
+        where, found = f"scheme '{self.name}', option on_digital", set()
+        for word in self.on_digital.split(","):
+            if word not in groups and word not in weighted:
+                raise ImcsimError(where, f"there is no layer '{word}'", did_you_mean(word, [*groups, *weighted]))
+            found.update(groups.get(word, [word]))
+        if found == set(weighted):
+            raise ImcsimError(where, "no layer is left for the crossbars", "take --scheme digital")
+        return frozenset(found)
+
+    @abstractmethod
+    def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
+        """Decide where weights lie and what follows what; raises ImcsimError where the network cannot run this way."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """An input or a digital layer, and the element-wise layers that are done with it."""
+
+    layer: Layer
+    absorbed: tuple[Layer, ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A weighted layer, the element-wise layers that are done in its digital stage, and what follows it.
+
+    ``tail`` holds the inputs that this block reads first and the digital layers up to the next weighted layer.
+    """
+
+    layer: WeightedLayer
+    grid: TileGrid
+    absorbed: tuple[Layer, ...]
+    head: tuple[Chain, ...]  # inputs from outside, and digital layers before the first weighted layer
+    tail: tuple[Chain, ...]
+
+
+def _is_depthwise(layer: WeightedLayer) -> bool:
+    return isinstance(layer, Conv) and 1 < layer.groups == layer.in_channels
+
+
+def blocks(workload: Workload, hardware: Hardware, on_digital: frozenset[str] = frozenset()) -> tuple[Block, ...]:
+    """The network in execution order, one block per weighted layer that is not computed ``on_digital`` units."""
+    absorbed: dict[str, tuple[Layer, ...]] = {}
+    gone: set[str] = set()
+    for layer in workload.layers:
+        absorbed[layer.name] = () if layer.name in gone else _absorbed(layer, workload)
+        gone.update(other.name for other in absorbed[layer.name])
+    heads: dict[str, list[Layer]] = {}
+    tails: dict[str, list[Layer]] = {}
+    current: str | None = None
+    waiting: list[Layer] = []  # inputs whose first reader has not come yet, and the digital layers before all weights
+    for layer in workload.layers:
+        if isinstance(layer, Input):
+            waiting.append(layer)
+        elif isinstance(layer, WeightedLayer) and layer.name not in on_digital:
+            current = layer.name
+            heads[current] = _take(waiting, layer, everything=not tails)
+            tails[current] = []
+        elif layer.name not in gone:
+            if current is None:
+                waiting.append(layer)
+            else:
+                heads[current] += _take(waiting, layer, everything=False)
+                tails[current].append(layer)
+
+    def chains(layers: Sequence[Layer]) -> tuple[Chain, ...]:
+        return tuple(Chain(layer, absorbed[layer.name]) for layer in layers)
+
+    return tuple(
+        Block(layer, cut(layer, hardware), absorbed[layer.name], chains(heads[layer.name]), chains(tails[layer.name]))
+        for layer in workload.weighted
+        if layer.name not in on_digital
+    )
+
+
+def _take(waiting: list[Layer], reader: Layer, everything: bool) -> list[Layer]:
+    """Remove from ``waiting`` what the reader needs."""
+    taken = [layer for layer in waiting if (everything and not isinstance(layer, Input)) or layer.name in reader.inputs]
+    needed = {name for layer in taken for name in layer.inputs}
+    taken = [layer for layer in waiting if layer in taken or layer.name in needed]
+    waiting[:] = [layer for layer in waiting if layer not in taken]
+    return taken
+
+
+def _absorbed(layer: Layer, workload: Workload) -> tuple[Layer, ...]:
+    """The element-wise layers behind a layer that computes something which nobody else reads."""
+    chain: list[Layer] = []
+    if isinstance(layer, Input | View | Unknown):
+        return ()
+    name = layer.name
+    while len(readers := workload.consumers[name]) == 1:
+        follower = workload.by_name[readers[0]]
+        unary = len(follower.inputs) == 1 and isinstance(follower, Activation | Normalisation | Elementwise)
+        if not unary or follower.elements != layer.elements:
+            break
+        chain.append(follower)
+        name = follower.name
+    return tuple(chain)
+
+
+def surround(block: Block, core: Sequence[Operation], region: Region) -> tuple[Operation, ...]:
+    """The operations of a block: its head, the core that a scheme chose for its weights, its tail."""
+    return (*digital(block.head, region), *core, *digital(block.tail, region))
+
+
+def digital(chains: Sequence[Chain], region: Region) -> tuple[Operation, ...]:
+    """Inputs and digital layers as operations on the lanes of a region."""
+    return tuple(
+        Source(chain.layer.name, chain.layer, region)
+        if isinstance(chain.layer, Input)
+        else Digital(chain.layer.name, chain.layer, region, chain.absorbed)
+        for chain in chains
+    )
+
+
+def resident(block: Block, region: Region) -> Mvm:
+    """A block's weighted layer on weights that stay where they are."""
+    return Mvm(block.layer.name, block.layer, block.grid, region, block.absorbed)
+
+
+def crossbars_of(parts: Sequence[Block]) -> int:
+    """Crossbars that hold all weights of some blocks at once."""
+    return sum(block.grid.crossbars for block in parts)
+
+
+def side_by_side(kept: Sequence[Block], first: int) -> dict[str, Region]:
+    """Crossbars of their own for resident blocks, by layer, from crossbar ``first`` on."""
+    regions = {}
+    for block in kept:
+        regions[block.layer.name] = Region(first, block.grid.crossbars)
+        first += block.grid.crossbars
+    return regions
+
+
+def written(kept: Sequence[Block], regions: Mapping[str, Region]) -> tuple[Program, ...]:
+    """The writes of resident blocks, once in the device's life."""
+    return tuple(
+        Program(f"write {b.layer.name}", b.layer.name, b.grid, regions[b.layer.name], b.layer.weight_quant.bits)
+        for b in kept
+    )

@@ -1,0 +1,43 @@
+"""The same tiles with plain digital multiply-accumulate units: the row that a sceptic asks for."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from imcsim.hardware.hardware import Hardware
+from imcsim.mapping.plan import Digital, Load, Phase, Plan, Region
+from imcsim.mapping.schemes.base import Block, Scheme, crossbars_of, surround
+from imcsim.mapping.schemes.combination import beside
+from imcsim.workload.workload import Workload
+
+
+class DigitalOnly(Scheme):
+    """Every layer on the tiles' MAC lanes, one after another; weights come from DRAM, once per layer and batch."""
+
+    name: ClassVar[str] = "digital"
+
+    def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
+        parts = self.blocks(workload, hardware)
+        regions = [_all_tiles(block, hardware, batch) for block in parts]
+        phases = [
+            Phase(b.layer.name, surround(b, [Digital(b.layer.name, b.layer, r, b.absorbed)], r))
+            for b, r in zip(parts, regions, strict=True)
+        ]
+        loads = [
+            Load(
+                f"weights {b.layer.name}",
+                b.layer.name,
+                -(-b.layer.rows * b.layer.channels * b.layer.weight_quant.bits // 8),
+                r,
+                False,
+            )
+            for b, r in zip(parts, regions, strict=True)
+        ]
+        return Plan(self.name, beside(phases, loads), crossbars_of(parts), 0, notes=("no crossbar is used",))
+
+
+def _all_tiles(block: Block, hardware: Hardware, batch: int) -> Region:
+    """The whole chip: positions side by side, and where there are fewer than tiles, several tiles for each."""
+    side_by_side = min(block.layer.positions * batch, hardware.chip.n_tiles)
+    tiles_each = hardware.chip.n_tiles // side_by_side
+    return Region(0, tiles_each * hardware.tile.n_crossbars, side_by_side)

@@ -1,0 +1,43 @@
+"""Closed forms in clock cycles that schemes decide by; the engine measures what really happens."""
+
+from __future__ import annotations
+
+from imcsim.hardware.hardware import Hardware, VectorUnit
+from imcsim.mapping.schemes.base import Block
+from imcsim.mapping.tiling import TileGrid
+from imcsim.workload.workload import n_macs
+
+
+def vector_cycles(block: Block, hardware: Hardware) -> int:
+    """Steady-state cycles of one vector on resident weights: input phases times tau of the fullest crossbar."""
+    bits = block.layer.input_quant.bits
+    return max(
+        hardware.input_phases(bits, rows) * hardware.phase_cycles(columns)
+        for rows, columns in set(zip(block.grid.rows, block.grid.columns, strict=True))
+    )
+
+
+def compute_cycles(block: Block, hardware: Hardware, batch: int, copies: int = 1) -> int:
+    """Cycles of all vectors of a batch: ceil(Bt P / rho) T_in tau."""
+    return -(-batch * block.layer.positions // copies) * vector_cycles(block, hardware)
+
+
+def product_cycles(block: Block, hardware: Hardware, batch: int) -> int:
+    """Cycles of the products of activations behind a block, as in attention, on the tiles that one copy covers."""
+    unit = hardware.tile.digital
+    if not isinstance(unit, VectorUnit):
+        return 0
+    tiles = max(1, block.grid.crossbars // hardware.tile.n_crossbars)
+    return sum(-(-n_macs(chain.layer) * batch // (unit.mac_lanes * tiles)) for chain in block.tail)
+
+
+def write_cycles(grid: TileGrid, hardware: Hardware, unchanged_frac: float) -> int:
+    """Cycles to write the slowest crossbar of a grid."""
+    write = hardware.cell.write
+    sizes = set(zip(grid.rows, grid.columns, strict=True))
+    return max(hardware.cycles(write.time_ns(rows, columns, unchanged_frac)) for rows, columns in sizes)
+
+
+def write_rounds(crossbars: int, hardware: Hardware) -> int:
+    """Q: rounds in which the power limit lets so many crossbars be written."""
+    return -(-crossbars // hardware.cell.write.crossbars_at_once(hardware.n_crossbars))

@@ -1,0 +1,227 @@
+"""Layers that save most cycles per crossbar stay resident, the rest is combined from a basis or reprogrammed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import PositiveInt, model_validator
+
+from imcsim.hardware.hardware import Hardware
+from imcsim.mapping.basis.fitted import load_fitted
+from imcsim.mapping.plan import Load, Phase, Plan, Region
+from imcsim.mapping.schemes.base import Block, Scheme, crossbars_of, resident, side_by_side, surround, written
+from imcsim.mapping.schemes.basis import BasisBroadcast, BasisInferred, BasisScheme, BasisSource
+from imcsim.mapping.schemes.combination import Combination
+from imcsim.mapping.schemes.estimates import compute_cycles, product_cycles, write_cycles, write_rounds
+from imcsim.mapping.schemes.reprogram import Reprogram
+from imcsim.util.errors import ImcsimError
+from imcsim.workload.workload import Workload
+
+
+class Hybrid(Scheme):
+    """A knapsack over the layers, for several sizes of the shared part; the cheapest by the closed forms is taken.
+
+    ``rest``: how layers run that do not stay. 'basis_broadcast' and 'basisn_inferred' share the copies of a basis, and
+    all layers run as one pipeline; 'reprogram' rewrites layer by layer, one layer after another. ``in_flight``: images
+    that are let into the pipeline together; the next ones enter when it is empty. ``basis``: as of the scheme that
+    combines the rest; layers that a file calls resident always stay. This goes beyond the paper.
+    """
+
+    name: ClassVar[str] = "hybrid"
+    rest: Literal["basis_broadcast", "basisn_inferred", "reprogram"] = "basis_broadcast"
+    in_flight: PositiveInt | Literal["all"] = 16
+    basis: BasisSource = "synthetic"
+
+    @model_validator(mode="after")
+    def _has_a_basis(self) -> Hybrid:
+        if self.rest == "reprogram" and self.basis != "synthetic":
+            raise ValueError("rest=reprogram combines no basis: leave out the option basis")
+        return self
+
+    def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
+        parts = self.blocks(workload, hardware)
+        rest = self._rest(parts, hardware, batch, seed)
+        changing, shared = _choose(parts, hardware, batch, rest)
+        kept = [b for b in parts if b not in changing]
+        regions = side_by_side(kept, shared)
+        made = rest.build(changing, shared)
+        phases = [
+            phase
+            for b in parts
+            for phase in made.phases.get(b.layer.name) or [_resident_phase(b, regions[b.layer.name])]
+        ]
+        note = (
+            f"{len(kept)} of {len(parts)} layers stay resident on {crossbars_of(kept):,} crossbars; "
+            f"the rest is {self.rest} on {shared:,}"
+        )
+        if rest.streamed:
+            operations = (*made.loads, *(op for phase in phases for op in phase.operations))
+            phases = [Phase("all layers", operations)]
+        return Plan(
+            self.name,
+            tuple(phases),
+            crossbars_of(parts),
+            crossbars_of(kept) + made.plan.crossbars_used,
+            (*made.plan.setup, *written(kept, regions)),
+            (note, *made.plan.notes),
+            made.plan.assumed,
+            {**made.plan.facts, "resident": [b.layer.name for b in kept]},
+            in_flight=self.in_flight if rest.streamed else "all",
+        )
+
+    def _rest(self, parts: Sequence[Block], hardware: Hardware, batch: int, seed: int) -> Rest:
+        if self.rest == "reprogram":
+            return Rewritten(parts, hardware, batch)
+        scheme = {"basisn_inferred": BasisInferred, "basis_broadcast": BasisBroadcast}[self.rest](basis=self.basis)
+        resident = load_fitted(scheme.file).resident if scheme.file else ()
+        others = [block for block in parts if block.layer.name not in resident]
+        return Combined(scheme, others, hardware, batch, seed)
+
+
+@dataclass(frozen=True)
+class Made:
+    """The layers that do not stay: their phases by name, what is loaded, and what the report should say."""
+
+    phases: Mapping[str, tuple[Phase, ...]]
+    loads: tuple[Load, ...]
+    plan: Plan
+
+
+class Rest(ABC):
+    """A way to run the layers that do not stay, on the first ``shared`` crossbars of the chip.
+
+    ``parts``: the blocks that may run so; all others have to stay.
+    """
+
+    parts: Sequence[Block]
+    least: int  # crossbars that it needs at least
+    streamed: bool  # resident layers run beside it, in one pipeline
+
+    @abstractmethod
+    def cycles(self, shared: int) -> list[float]:
+        """Closed-form cycles of each of ``parts`` for the whole batch."""
+
+    @abstractmethod
+    def build(self, others: Sequence[Block], shared: int) -> Made:
+        """The phases of the blocks that do not stay."""
+
+
+class Combined(Rest):
+    """Combined from a basis of which the shared part holds copies."""
+
+    streamed = True
+
+    def __init__(self, scheme: BasisScheme, parts: Sequence[Block], hardware: Hardware, batch: int, seed: int) -> None:
+        self.scheme, self.parts, self.hardware, self.batch, self.seed = scheme, parts, hardware, batch, seed
+        self.whole = Combination(self.scheme, parts, hardware, hardware.n_crossbars, 0, seed)
+        self.least = self.whole.crossbars_per_copy
+
+    def cycles(self, shared: int) -> list[float]:
+        return [self.whole.cycles(block, shared // self.least, self.batch) for block in self.parts]
+
+    def build(self, others: Sequence[Block], shared: int) -> Made:
+        if not others:
+            return Made({}, (), Plan(self.scheme.name, (), 0, 0))
+        combined = Combination(self.scheme, others, self.hardware, shared, 0, self.seed)
+        phases = {b.layer.name: (Phase(b.layer.name, combined.operations(b)),) for b in others}
+        plan = Plan(
+            self.scheme.name,
+            (),
+            0,
+            combined.region.total,
+            combined.setup(),
+            combined.notes(),
+            combined.assumed(),
+            combined.facts(),
+        )
+        return Made(phases, combined.loads(per_image=True), plan)
+
+
+class Rewritten(Rest):
+    """Reprogrammed layer by layer in the shared part."""
+
+    least = 1
+    streamed = False
+
+    def __init__(self, parts: Sequence[Block], hardware: Hardware, batch: int) -> None:
+        self.parts, self.hardware, self.batch = parts, hardware, batch
+        self.writes = [write_cycles(block.grid, hardware, 0.0) for block in parts]
+
+    def cycles(self, shared: int) -> list[float]:
+        return [self._block_cycles(block, write, shared) for block, write in zip(self.parts, self.writes, strict=True)]
+
+    def _block_cycles(self, block: Block, write: int, shared: int) -> float:
+        needed = block.grid.crossbars
+        copies, passes = max(1, shared // needed), -(-needed // shared)
+        rounds = write_rounds(min(needed * copies, shared), self.hardware)
+        return passes * (write * rounds + compute_cycles(block, self.hardware, self.batch, copies))
+
+    def build(self, others: Sequence[Block], shared: int) -> Made:
+        scheme = Reprogram()
+        phases = {
+            b.layer.name: scheme.phases(scheme.partitions([b], shared, self.hardware, self.batch), 0.0) for b in others
+        }
+        return Made(phases, (), Plan(scheme.name, (), 0, shared if others else 0))
+
+
+def _choose(parts: Sequence[Block], hardware: Hardware, batch: int, rest: Rest) -> tuple[list[Block], int]:
+    """The blocks that do not stay, and the crossbars of the shared part: the best knapsack over a range of sizes."""
+    fixed = [block for block in parts if block not in rest.parts]
+    room = hardware.n_crossbars - crossbars_of(fixed)
+    if rest.least > room:
+        beside = f" beside {crossbars_of(fixed)} of layers that stay" if fixed else ""
+        problem = f"the shared part needs {rest.least} crossbars{beside}, the chip has {hardware.n_crossbars}"
+        raise ImcsimError("scheme 'hybrid'", problem, "use a larger chip")
+    keep, others = ([_resident_cycles(b, hardware, batch) for b in blocks] for blocks in (rest.parts, fixed))
+    together = max if rest.streamed else sum
+    sizes = sorted({max(rest.least, room * part // 16) for part in range(1, 17)})
+    options: list[tuple[float, int, list[bool]]] = []
+    if crossbars_of(rest.parts) <= room:
+        options.append((together([*keep, *others]), 0, [True] * len(keep)))
+    for shared in sizes:
+        cost = rest.cycles(shared)
+        gains = [_gain(c, k, sum(cost), rest.streamed) for c, k in zip(cost, keep, strict=True)]
+        stays = _knapsack([b.grid.crossbars for b in rest.parts], gains, room - shared)
+        changed = sum(c for c, stay in zip(cost, stays, strict=True) if not stay)
+        kept = [k for k, stay in zip(keep, stays, strict=True) if stay]
+        options.append((together([changed, *kept, *others]), -shared, stays))
+    _, shared, stays = min(options)
+    return [block for block, stay in zip(rest.parts, stays, strict=True) if not stay], -shared
+
+
+def _resident_cycles(block: Block, hardware: Hardware, batch: int) -> float:
+    """Closed-form cycles of a block that stays, for the whole batch."""
+    return max(compute_cycles(block, hardware, batch), product_cycles(block, hardware, batch))
+
+
+def _gain(cost: float, keep: float, total: float, streamed: bool) -> float:
+    """Cycles saved by keeping a block: beside a pipeline all of them, unless the block holds the pipeline up."""
+    if streamed:
+        return cost if keep <= total else 0.0
+    return cost - keep
+
+
+def _knapsack(sizes: list[int], gains: list[float], room: int) -> list[bool]:
+    """The subset of items with the largest gain that fits the room, exactly, by dynamic programming."""
+    best = np.zeros(room + 1)
+    taken = np.zeros((len(sizes), room + 1), bool)
+    for i, (size, gain) in enumerate(zip(sizes, gains, strict=True)):
+        if gain <= 0 or size > room:
+            continue
+        better = best[: room + 1 - size] + gain
+        taken[i, size:] = better > best[size:]
+        best[size:] = np.maximum(best[size:], better)
+    chosen = [False] * len(sizes)
+    for i in reversed(range(len(sizes))):
+        if taken[i, room]:
+            chosen[i] = True
+            room -= sizes[i]
+    return chosen
+
+
+def _resident_phase(block: Block, region: Region) -> Phase:
+    return Phase(block.layer.name, surround(block, [resident(block, region)], region))

@@ -1,6 +1,0 @@
-"""Quantised networks as integers: weighted layers that anybody may multiply, the rest in the library's hands."""
-
-from imcsim.quantised.layers import IntegerLayer, Integers
-from imcsim.quantised.network import Multiply, QuantisedNetwork, load_quantised
-
-__all__ = ["IntegerLayer", "Integers", "Multiply", "QuantisedNetwork", "load_quantised"]

@@ -1,0 +1,1 @@
+"""Hardware files and devices, explained in numbers with their sources."""

@@ -1,0 +1,1 @@
+"""Runs as traces that a browser can show."""

@@ -1,0 +1,28 @@
+"""Everything that decides the result of a run, as one object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from imcsim.hardware.hardware import Hardware
+from imcsim.workload.workload import Workload
+
+if TYPE_CHECKING:
+    from imcsim.functional.evaluate import Trial
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that decides the result of a run."""
+
+    workload: Workload
+    hardware: Hardware
+    scheme: str = "reprogram"
+    batch: int = 1
+    options: Mapping[str, Any] = field(default_factory=dict)
+    engine: str = "fast"
+    seed: int = 0
+    sampled_writes: bool = False
+    trial: Trial | None = None  # images to compute values for

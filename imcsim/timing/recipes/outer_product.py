@@ -1,0 +1,46 @@
+"""Gradients of weights: inputs times errors, multiplied or met as pulses, added up over positions and images."""
+
+from __future__ import annotations
+
+from imcsim.mapping.floorplan import lanes
+from imcsim.mapping.plan import OuterProduct
+from imcsim.mapping.update_rates import DIGITAL_BYTES
+from imcsim.timing.engine.contract import Resource
+from imcsim.timing.recipes.context import Context, Recipe, recipe, times
+from imcsim.timing.recipes.mvm import fetched_columns, fetched_rows
+from imcsim.timing.recipes.steps import Step, bus_step, digital_step, fetch_step, n_bytes
+from imcsim.workload.workload import n_weights
+
+
+@recipe.register
+def _(operation: OuterProduct, context: Context) -> Recipe:
+    """One vector is one output position.
+
+    The sums over the positions of an image stay in the lanes; once per image they are written to the buffer, added to
+    those of the images before.
+    """
+    hw, forward = context.hardware, operation.forward
+    lane, count, weights = lanes(operation.region, hw), forward.positions, n_weights(forward)
+    errors = fetched_columns(operation.grid, operation.region, forward, hw)
+    operands = fetched_rows(operation.grid, operation.region, hw) + errors
+    in_bytes, sums = n_bytes(operation.layer, operands), weights * DIGITAL_BYTES
+    moved = sums * (1 + operation.adds)
+    work = digital_step(0, weights, lane, hw)
+    amounts: dict[tuple[str, str], float] = {("digital", "mac"): weights}
+    if operation.method != "digital":
+        period = operation.method * hw.period_ps
+        work = (Step(Resource(f"pulses[{lane.key}]", "digital", lane.count), period, period),)
+        met = operation.method * (forward.rows * forward.groups + forward.channels)
+        amounts = {("pulses", "compare"): met, ("pulses", "coincide"): operation.method * weights}
+    stages = (
+        *fetch_step(in_bytes / lane.tiles, lane, hw),
+        *work,
+        *bus_step(moved / count / lane.tiles, lane, hw),
+    )
+    actions = {
+        **times(amounts, count),
+        ("buffer", "read_byte"): in_bytes * count + sums * operation.adds,
+        ("buffer", "write_byte"): sums,
+        ("bus", "byte"): in_bytes * count + moved,
+    }
+    return Recipe(count, stages, times(actions, 1))

@@ -1,0 +1,113 @@
+"""Weights read the other way: errors on the bitlines, results on the wordlines, added into the errors of the inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imcsim.hardware.hardware import Hardware, Mesh
+from imcsim.mapping.floorplan import lanes
+from imcsim.mapping.plan import TransposeMvm
+from imcsim.timing.recipes.arrays import array_steps
+from imcsim.timing.recipes.context import Actions, Context, Recipe, recipe, times
+from imcsim.timing.recipes.counting import absorbed_operations
+from imcsim.timing.recipes.mvm import fetched_columns, fetched_rows
+from imcsim.timing.recipes.steps import bus_step, digital_step, fetch_step, n_bytes
+from imcsim.workload.layers import Conv
+
+Ints = NDArray[np.int64]
+
+
+@recipe.register
+def _(operation: TransposeMvm, context: Context) -> Recipe:
+    """One vector is one output position of the layer.
+
+    Its results lie in the buffer until their sums are complete: each is written, and read again for the next one or
+    for the end. Of one image; the last sums become errors of the input precision.
+    """
+    hw, forward, grid = context.hardware, operation.forward, operation.grid
+    lane, count = lanes(operation.region, hw), operation.forward.positions
+    sums, sum_bytes = scattered(operation), _sum_bytes(operation, hw)
+    partial = sum(grid.rows) - forward.rows * forward.groups  # results of crossbars that share an output row
+    work = partial * count + sums.additions + operation.layer.elements + absorbed_operations(operation)
+    in_bytes = n_bytes(operation.layer, fetched_columns(grid, operation.region, forward, hw))
+    read = sums.contributions * sum_bytes if sums.additions else 0
+    left = read + n_bytes(operation.layer, operation.layer.elements)
+    passed_on = fetched_rows(grid, operation.region, hw) - forward.rows * forward.groups  # from tile to neighbour
+    phases = [hw.input_phases(operation.layer.input_quant.bits, columns) for columns in grid.columns]
+    bank = " rows" if operation.rows_adc == "bank" else ""
+    stages = (
+        *fetch_step(in_bytes / lane.tiles, lane, hw),
+        *array_steps(forward.name, operation.region, list(zip(phases, grid.rows, strict=True)), hw, bank=bank),
+        *digital_step(work / count, 0, lane, hw),
+        *bus_step((read + left) / count / lane.tiles, lane, hw),
+    )
+    actions = {
+        **times(_read_actions(operation, hw), count),
+        ("output_register", "byte"): sum(grid.rows) * sum_bytes * count,
+        ("buffer", "read_byte"): in_bytes * count + read,
+        ("buffer", "write_byte"): left,
+        ("bus", "byte"): in_bytes * count + read + left,
+        ("router", "byte_hop"): passed_on * sum_bytes * count * isinstance(hw.chip.noc, Mesh),
+        ("digital", "op"): work,
+    }
+    return Recipe(count, stages, times(actions, 1))
+
+
+@dataclass(frozen=True)
+class Scattered:
+    """Where the results of a transposed read go, for one image.
+
+    ``needed``: (positions of the input + 1,) vectors that make its first p positions. ``contributions``: results that
+    fall into the input. ``additions``: those that meet another one there.
+    """
+
+    needed: Ints
+    contributions: int
+    additions: int
+
+
+def scattered(operation: TransposeMvm) -> Scattered:
+    """Of a linear layer every result is one error; of a convolution windows overlap, or leave inputs out."""
+    forward, layer = operation.forward, operation.layer
+    if not isinstance(forward, Conv):
+        return Scattered(np.arange(forward.positions + 1, dtype=np.int64), layer.elements, 0)
+    last = np.zeros(layer.output_shape[1:], np.int64)
+    hits, covered = forward.in_channels, forward.in_channels
+    for axis, (size, outputs) in enumerate(zip(layer.output_shape[1:], forward.output_shape[1:], strict=True)):
+        window = forward.window
+        taps = np.arange(outputs)[:, None] * window.stride[axis] - window.padding[axis]
+        taps = taps + np.arange(window.kernel[axis]) * window.dilation[axis]
+        inside = (taps >= 0) & (taps < size)
+        latest = np.full(size, -1, np.int64)
+        np.maximum.at(latest, taps[inside], np.broadcast_to(np.arange(outputs)[:, None], taps.shape)[inside])
+        hits, covered = hits * int(inside.sum()), covered * int((latest >= 0).sum())
+        shape = [-1 if other == axis else 1 for other in range(last.ndim)]
+        last = last * outputs + np.maximum.accumulate(latest).clip(0).reshape(shape)
+    needed = np.append(0, np.maximum.accumulate(last.ravel()) + 1)
+    needed[-1] = prod(forward.output_shape[1:])  # what no input asks for is still done
+    return Scattered(needed.astype(np.int64), hits, hits - covered)
+
+
+def _sum_bytes(operation: TransposeMvm, hw: Hardware) -> int:
+    """Bytes of one partial sum: product bits and the carry bits of one crossbar's columns."""
+    bits = operation.layer.input_quant.bits + operation.forward.weight_quant.bits
+    return -(-(bits + (hw.crossbar.columns - 1).bit_length()) // 8)
+
+
+def _read_actions(operation: TransposeMvm, hw: Hardware) -> Actions:
+    """Actions of one vector on crossbars that are all evaluated and converted in full."""
+    grid, bits = operation.grid, operation.layer.input_quant.bits
+    digits, columns_each = -(-bits // hw.crossbar.dac_bits), hw.weight_columns(operation.forward.weight_quant.bits)
+    conversions = sum(n * hw.input_phases(bits, columns) * rows for (rows, columns, _), n in grid.kinds.items())
+    return {
+        ("input_register", "byte"): n_bytes(operation.layer, sum(grid.columns)) / columns_each,
+        ("dac", "drive"): digits * sum(grid.columns),
+        ("array", "read"): digits * sum(grid.cells),
+        ("sample_hold", "hold"): conversions,
+        ("adc", "convert"): conversions,
+        ("shift_add", "add"): conversions,
+    }

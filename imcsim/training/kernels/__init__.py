@@ -1,0 +1,1 @@
+"""Compiled loops of the training on cells, and their plain twin."""

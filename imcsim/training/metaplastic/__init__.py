@@ -1,0 +1,11 @@
+"""Learning task after task without forgetting: hidden weights that resist being moved, and cells for their levels.
+
+After Laborieux et al., Nature Communications 2021 (arXiv 2003.03533, their public code), and D'Agostino et al., AICAS
+2023 (arXiv 2306.12142, abstract and summaries only).
+"""
+
+from imcsim.training.metaplastic.rules import KINDS, RuleSpec, load_rule
+from imcsim.training.metaplastic.tasks import Images, Task, permuted, split
+from imcsim.training.metaplastic.training import Learned, Options, learn
+
+__all__ = ["KINDS", "Images", "Learned", "Options", "RuleSpec", "Task", "learn", "load_rule", "permuted", "split"]

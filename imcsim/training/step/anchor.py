@@ -1,0 +1,55 @@
+"""A product with a full crossbar, forward and transposed: the figure at which papers state speed and energy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from imcsim.hardware.cost_table import CostTable
+from imcsim.hardware.hardware import Hardware
+from imcsim.mapping.plan import Mvm, Region, TransposeMvm
+from imcsim.mapping.tiling import cut
+from imcsim.timing.recipes import Context, Recipe, recipe
+from imcsim.util import units
+from imcsim.workload.layers import Elementwise, Input, Linear, Quantisation
+from imcsim.workload.workload import Workload
+
+CROSSBAR_PARTS = ("dac", "array", "sample_hold", "adc", "shift_add")
+
+
+@dataclass(frozen=True)
+class FullProduct:
+    """One vector on a crossbar all of whose cells hold weights: for how long it holds the crossbar, and its energy."""
+
+    rows: int
+    columns: int
+    time_ns: float
+    energy_pj: float
+
+
+def full_products(hardware: Hardware) -> dict[str, FullProduct]:
+    """``forward`` and ``transposed``, at the precision of the preset; crossbar and converters, without their tile."""
+    bar, at = hardware.crossbar, hardware.precision
+    rows, columns = bar.rows, bar.columns // hardware.weight_columns(at.weight_bits)
+    bits, weights = Quantisation(bits=at.input_bits), Quantisation(bits=at.weight_bits)
+    x = Input(name="x", inputs=(), output_shape=(rows,), input_quant=bits)
+    layer = Linear(name="full", inputs=("x",), output_shape=(columns,), in_channels=rows, input_quant=bits,
+                   weight_quant=weights)  # fmt: skip
+    error = Elementwise(name="error", inputs=("full",), output_shape=(rows,), function="transposed", input_quant=bits)
+    workload = Workload(name="full", description="", source="a full crossbar", layers=(x, layer, error))
+    grid, region, context = cut(layer, hardware), Region(0, 1), Context(hardware, workload)
+    made = {
+        "forward": recipe(Mvm("full", layer, grid, region), context),
+        "transposed": recipe(TransposeMvm("error", error, layer, grid, region), context),
+    }
+    costs = CostTable.of(hardware)
+    return {
+        name: FullProduct(rows, bar.columns, _held_ns(each), _energy_pj(each, costs)) for name, each in made.items()
+    }
+
+
+def _held_ns(made: Recipe) -> float:
+    return sum(int(step.hold_ps) for step in made.steps if step.resource.kind == "crossbar") / units.PS_PER_NS
+
+
+def _energy_pj(made: Recipe, costs: CostTable) -> float:
+    return sum(n * costs.price_pj(*key) for key, n in made.actions.items() if key[0] in CROSSBAR_PARTS)

@@ -1,0 +1,81 @@
+"""What it costs to measure the statistics of batch normalisation anew on a drifted chip, as AdaBS does.
+
+Images pass forward, and the mean and the mean square of every channel behind every weighted layer are taken on the way
+(Joshi et al., Nature Communications 2020). No device is written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from imcsim.hardware.cost_table import CostTable
+from imcsim.hardware.hardware import Hardware, load_hardware
+from imcsim.mapping.plan import Compute, Mvm, Phase, Plan
+from imcsim.mapping.schemes.base import blocks, crossbars_of
+from imcsim.reporting import tables
+from imcsim.timing.execution import Trace
+from imcsim.timing.simulate import simulate
+from imcsim.training.step.plan import forward_operations
+from imcsim.util import units
+from imcsim.util.errors import ImcsimError
+from imcsim.util.progress import Progress, silent
+from imcsim.workload.importers import load_network
+from imcsim.workload.layers import Normalisation
+from imcsim.workload.workload import Workload
+
+NAME = "calibration"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A simulated calibration with prices."""
+
+    trace: Trace
+    costs: CostTable
+
+    @property
+    def time_s(self) -> float:
+        """From the first image to the end of the last one."""
+        return self.trace.makespan_ps / units.PS_PER_NS / units.NS_PER_S
+
+    @property
+    def cycles(self) -> float:
+        return self.trace.makespan_ps / self.trace.hardware.period_ps
+
+    @property
+    def energy_pj(self) -> float:
+        """Energy of all images, leakage included."""
+        return float(tables.energy(self.trace, self.costs)["energy_pj"].sum() * self.trace.batch)
+
+
+def simulate_calibration(
+    workload: str | Path | Workload,
+    hardware: str | Path | Hardware,
+    images: int,
+    *,
+    engine: str = "fast",
+    progress: Progress = silent,
+) -> Calibration:
+    """Simulate the forward pass of so many images with statistics of every output of a weighted layer.
+
+    Raises ImcsimError for every kind of bad input, before anything is simulated.
+    """
+    if images < 1:
+        raise ImcsimError(f"images {images}", "a calibration takes at least one image", "give a number from 1 on")
+    network = workload if isinstance(workload, Workload) else load_network(workload)
+    chip = hardware if isinstance(hardware, Hardware) else load_hardware(str(hardware))
+    operations = tuple(with_statistics(operation) for operation in forward_operations(network, chip))
+    needed = crossbars_of(blocks(network, chip))
+    plan = Plan(NAME, (Phase("forward with statistics", operations),), needed, needed)
+    return Calibration(simulate(plan, network, chip, images, engine, progress), CostTable.of(chip))
+
+
+def with_statistics(operation: Compute) -> Compute:
+    """The operation; a product also adds each output, and its square, to two sums: as much as a normalisation."""
+    if not isinstance(operation, Mvm):
+        return operation
+    layer = operation.layer
+    sums = Normalisation(name=f"statistics of {layer.name}", inputs=(layer.name,), output_shape=layer.output_shape,
+                         input_quant=layer.input_quant, function="batch")  # fmt: skip
+    return replace(operation, absorbed=(sums, *operation.absorbed))

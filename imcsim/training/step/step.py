@@ -1,0 +1,61 @@
+"""One step of training, simulated: the plan, its prices, the engine, the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from imcsim.hardware.hardware import Hardware, load_hardware
+from imcsim.hardware.update_circuit import load_circuit
+from imcsim.mapping.tiling import cut
+from imcsim.mapping.update_rates import UpdateRates, assumed_rates
+from imcsim.timing.simulate import simulate
+from imcsim.training.step.options import StepOptions
+from imcsim.training.step.plan import training_plan
+from imcsim.training.step.prices import price_table, with_shared_converters
+from imcsim.training.step.report import StepReport
+from imcsim.util.progress import Progress, silent
+from imcsim.workload.importers import load_network
+from imcsim.workload.workload import Workload
+
+Rates = Mapping[str, UpdateRates]
+"""By weighted layer"""
+
+
+def simulate_step(
+    workload: str | Path | Workload,
+    hardware: str | Path | Hardware,
+    options: StepOptions | None = None,
+    rates: Rates | Literal["assumed"] = "assumed",
+    *,
+    engine: str = "fast",
+    progress: Progress = silent,
+) -> StepReport:
+    """Simulate one step of training: a batch forward and backward, and the update of all weights.
+
+    ``workload`` and ``hardware`` are shipped names, files or loaded objects; ``rates`` say how much changes at an
+    update. Raises ImcsimError for every kind of bad input, before anything is simulated.
+
+    >>> report = simulate_step("resnet20_cifar", "hermes-64", StepOptions(batch=2))
+    >>> report.counts["forward_products_per_image"]
+    11073
+    """
+    chosen = options or StepOptions()
+    network = workload if isinstance(workload, Workload) else load_network(workload)
+    chip = hardware if isinstance(hardware, Hardware) else load_hardware(str(hardware))
+    circuit = load_circuit(chosen.circuit)
+    known = assumed_for(network, chip) if rates == "assumed" else rates
+    made = training_plan(network, chip, chosen, known, circuit)
+    shared = with_shared_converters(chip) if chosen.transpose_adc == "shared" else chip
+    trace = simulate(made.plan, made.workload, shared, chosen.batch, engine, progress)
+    return StepReport(network, chip, chosen, known, circuit, made, trace, price_table(chip, circuit, chosen), engine)
+
+
+def assumed_for(workload: Workload, hardware: Hardware) -> dict[str, UpdateRates]:
+    """The assumed rates of every weighted layer, for as many weights as a row of its crossbars holds."""
+    found = {}
+    for layer in workload.weighted:
+        grid, columns = cut(layer, hardware), hardware.weight_columns(layer.weight_quant.bits)
+        found[layer.name] = assumed_rates(round(sum(grid.cells) / sum(grid.rows) / columns))
+    return found

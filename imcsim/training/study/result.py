@@ -1,0 +1,31 @@
+"""What a study of training found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from imcsim.training.hic.claims import Claim
+from imcsim.training.step.report import StepReport
+from imcsim.training.study.cost import Repair
+from imcsim.training.study.request import Request
+
+
+@dataclass(frozen=True)
+class Study:
+    """What came out. ``rates``: taken for each kind. ``tried``: validation accuracies of all rates, where several were.
+
+    ``step``, ``repairs``: of the widest network.
+    """
+
+    request: Request
+    data_name: str
+    test_name: str
+    rates: dict[str, float]
+    tried: pd.DataFrame
+    tables: dict[str, pd.DataFrame]
+    claims: list[Claim]
+    step: StepReport
+    repairs: list[Repair]
+    warnings: list[str]

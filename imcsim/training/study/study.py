@@ -1,0 +1,165 @@
+"""The study itself: rates, trainings, ageing, cost, and everything into one directory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from imcsim.training.hic import figures
+from imcsim.training.hic.claims import Evidence, claims
+from imcsim.training.hic.export import order_of
+from imcsim.training.hic.options import TrainOptions
+from imcsim.training.hic.runs import Run, execute, grid, key_of, tuned
+from imcsim.training.hic.tables import TABLES
+from imcsim.training.images import split
+from imcsim.training.step.report import StepReport
+from imcsim.training.study.cost import Repair, large_enough, repairs_of, step_of, workload_of
+from imcsim.training.study.request import Request
+from imcsim.training.study.result import Study
+from imcsim.training.study.text import report_text
+from imcsim.training.tasks import Task, is_normalised
+from imcsim.util.config import canonical_hash
+from imcsim.util.errors import ImcsimError
+from imcsim.util.files import new_file, run_directory
+from imcsim.util.progress import Progress, silent
+
+TUNING_SEED = 1_000_003  # of trainings that choose a rate; none of those that are reported
+REPORT = ("report.md", "step.json")  # by which an earlier report is known
+Entries = list[dict[str, Any]]
+
+
+def study(request: Request, out: Path, progress: Progress = silent) -> Study:
+    """Do all that is asked for and write it to the directory ``out``, whole or not at all.
+
+    What was done so far lies below ``OUT.unfinished``, from where the same study goes on if interrupted. Raises
+    ImcsimError for bad input, before anything is trained where that can be known.
+    """
+    out = Path(os.path.abspath(out))
+    check_out(out)
+    unfinished = out.with_name(f"{out.name}.unfinished") / canonical_hash(asdict(request))
+    task = request.task()
+    request = _with_repairs(request, task)
+    steps = [_step(request, task, width, {}) for width in request.widths]  # tells whether the chip can hold them
+    batch_s = steps[0].step_s if isinstance(request.batch_s, str) else request.batch_s
+    request = replace(request, options=replace(request.options, batch_s=batch_s))
+    rates, tries, failed = _rates(request, task, unfinished, progress)
+    runs = list(_runs(request, rates))
+    entries = execute(task, runs, unfinished, progress)
+    found = _found(request, task, rates, tries, entries, failed)
+    with run_directory(out.parent, out.name) as folder:
+        _write(found, folder)
+        for run in runs:
+            if run.kept:
+                _keep(unfinished / key_of(task, run), folder / f"width-{run.width:g}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    with contextlib.suppress(OSError):  # another study was interrupted there, and may go on
+        unfinished.parent.rmdir()
+    return found
+
+
+def _with_repairs(request: Request, task: Task) -> Request:
+    """Without new normalisations where the network has none."""
+    if is_normalised(task.build(max(request.widths), 0)):
+        return request
+    fixes = tuple(fix for fix in request.ageing.fixes if fix != "normalisation")
+    return replace(request, ageing=replace(request.ageing, fixes=fixes))
+
+
+def check_out(out: Path) -> None:
+    """Refuse a directory that holds anything but an earlier report, which is replaced."""
+    if not out.name or (out.is_dir() and any(out.iterdir()) and not all((out / name).is_file() for name in REPORT)):
+        raise ImcsimError(f"--out {out}", "is a directory that holds other things", "name a new one")
+
+
+def _step(request: Request, task: Task, width: float, entry: Mapping[str, Any]) -> StepReport:
+    """A step at a width on the chip, with assumed amounts where there is no entry of a training."""
+    network = task.build(width, 0)
+    workload, order = workload_of(network, task.image_shape), order_of(network, task.image_shape)
+    options, images = request.options, len(split(task.data, request.options)[0].labels)
+    chip = large_enough(workload, request.hardware, request.overrides)
+    return step_of(workload, order, chip, options.batch, images, entry, options.hybrid)
+
+
+def _rates(
+    request: Request, task: Task, folder: Path, progress: Progress
+) -> tuple[dict[str, float], Entries, list[str]]:
+    """The best rate of each kind on validation images, at the first width; all that were tried; what failed."""
+    chosen, tries, failed = {}, list[dict[str, Any]](), list[str]()
+    for kind, rates in request.rates.items():
+        options = replace(_base(request, kind), seed=TUNING_SEED)
+        chosen[kind] = rates[0]
+        if len(rates) > 1:
+            chosen[kind], entries, said = tuned(task, Run(options, request.widths[0]), rates, folder, progress)
+            tries, failed = tries + entries, failed + said
+    return chosen, tries, failed
+
+
+def _base(request: Request, kind: str) -> TrainOptions:
+    return replace(request.options, weights=kind)  # type: ignore[arg-type]
+
+
+def _runs(request: Request, rates: dict[str, float]) -> Iterator[Run]:
+    """Every kind at every width with every seed; of hybrid networks the first seed is kept."""
+    for run in grid(list(rates), request.widths, range(request.seeds), request.options, request.ageing):
+        options = replace(run.options, rate=rates[run.options.weights])
+        yield replace(run, options=options, kept=options.weights == "hybrid" and options.seed == 0)
+
+
+def _found(
+    request: Request, task: Task, rates: dict[str, float], tries: Entries, entries: Entries, failed: list[str]
+) -> Study:
+    tables = {name: table(entries) for name, table in TABLES.items()}
+    evidence = Evidence(tables["runs"], tables["ageing"], tables["wear"], pd.DataFrame())
+    widest = max((entry for entry in entries if entry["weights"] == "hybrid"), key=lambda entry: entry["width"])
+    step = _step(request, task, widest["width"], widest)
+    said = [text for entry in entries for text in entry["warnings"]]
+    return Study(
+        request, task.data.name, task.test.name, rates, TABLES["runs"](tries), tables, claims(evidence), step,
+        _repairs(request, task, step), list(dict.fromkeys([*failed, *said])),
+    )  # fmt: skip
+
+
+def _repairs(request: Request, task: Task, step: StepReport) -> list[Repair]:
+    """What each repair takes."""
+    images = min(request.ageing.calibration, len(split(task.data, request.options)[0].labels))
+    return repairs_of(step.workload, step.hardware, request.ageing.fixes, images)
+
+
+def _write(found: Study, folder: Path) -> None:
+    for name, table in (found.tables | {"tried": found.tried}).items():
+        if len(table):
+            with new_file(folder / f"{name}.csv") as partial:
+                table.to_csv(partial, index=False, lineterminator="\n")
+    _draw(found, folder)
+    (folder / "report.md").write_text(report_text(found), encoding="utf-8")
+    (folder / "step.json").write_text(json.dumps(found.step.summary, indent=2), encoding="utf-8")
+    rates = {name: asdict(each) for name, each in found.step.rates.items()}
+    (folder / "rates.json").write_text(json.dumps(rates, indent=2), encoding="utf-8")
+
+
+def _draw(found: Study, folder: Path) -> None:
+    title = f"{found.request.network_name} on {found.data_name}"
+    figures.accuracy_against_size(found.tables["runs"], title, folder)
+    if len(found.tables["ageing"]):
+        widest = found.tables["ageing"]["width"].max()
+        part = found.tables["ageing"].query("width == @widest")
+        figures.accuracy_over_time(part, f"{title}, width {widest:g}", folder)
+    wear = found.tables["histograms"]
+    widest = wear["width"].max()
+    updates = int(found.tables["runs"]["updates"].max())
+    figures.wear_histogram(wear[wear["width"] == widest], updates, f"{title}, width {widest:g}", folder)
+
+
+def _keep(made: Path, folder: Path) -> None:
+    """Cells and weights of one network."""
+    folder.mkdir()
+    shutil.copyfile(made.with_suffix(".safetensors"), folder / "cells.safetensors")
+    shutil.copyfile(made.with_suffix(".onnx"), folder / "network.onnx")

@@ -1,0 +1,1 @@
+"""What knows nothing of accelerators: errors, units, files, random streams, compiled code."""

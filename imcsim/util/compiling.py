@@ -1,0 +1,69 @@
+"""How kernels are compiled, when the compiled code of an earlier run may be used again, and on how many threads."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+from numba import njit, types
+from numba.core import cgutils as numba_cgutils
+from numba.extending import intrinsic as numba_intrinsic
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+cgutils: Any = numba_cgutils  # both without types
+intrinsic: Any = numba_intrinsic
+
+
+def kernel_sources() -> list[Path]:
+    """Return every file whose text ends up in compiled code: the kernels of all wings, and this file."""
+    return sorted([Path(__file__), *Path(__file__).parents[1].glob("**/kernels/*.py")])
+
+
+SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in kernel_sources())).hexdigest()
+
+
+def compiled(function: Function) -> Function:
+    """Compile at the first call, and keep the code on disk for as long as no kernel's source changes.
+
+    Numba's cache alone asks whether the function's own file has changed. Here constants and inlined functions come from
+    other files, and old code on a new memory would write anywhere, so the stamp of all sources takes its place.
+    """
+    dispatcher: Any = njit(cache=True, error_model="numpy")(function)
+    dispatcher._cache._cache_file._source_stamp = SOURCES
+    return cast(Function, dispatcher)
+
+
+def parallel(function: Any) -> Any:
+    """Compile like ``compiled``, for a kernel whose ``prange`` is divided among threads."""
+    dispatcher: Any = njit(cache=True, error_model="numpy", parallel=True)(function)
+    dispatcher._cache._cache_file._source_stamp = SOURCES
+    return dispatcher
+
+
+def inlined(function: Any) -> Any:
+    """Compile into the code, and the cache, of the callers."""
+    return njit(forceinline=True, error_model="numpy")(function)
+
+
+@intrinsic
+def fused(context, x, y, z):  # type: ignore[no-untyped-def]
+    """Return ``x * y + z`` of float32, rounded once, on every machine."""
+    number = types.float32
+    return number(number, number, number), lambda context, builder, signature, values: builder.fma(*values)
+
+
+@contextmanager
+def limited(threads: int) -> Iterator[None]:
+    """Let kernels use at most so many threads, and no more than this process has; only their speed changes."""
+    config: Any = numba.config
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(threads, config.NUMBA_NUM_THREADS))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)

@@ -1,0 +1,1 @@
+"""Compiled random numbers that kernels of several wings draw."""

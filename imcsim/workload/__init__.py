@@ -1,0 +1,1 @@
+"""Networks as layers and as integers, and the images that they see."""

@@ -1,0 +1,132 @@
+"""Float networks to 8-bit integers: static quantisation by onnxruntime, with the ranges of activations from images.
+
+Weights are int8 and symmetric, activations uint8 with one scale per tensor, biases int32, as ``quantised`` reads
+them. Only what a layer reads is rounded: a sum passes its addition and its ReLU first, and the scores stay numbers.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from imcsim.util.errors import ImcsimError
+from imcsim.util.files import new_file
+from imcsim.workload.datasets import load_dataset
+from imcsim.workload.float_network import FloatNetwork, Floats
+from imcsim.workload.quantised import QuantisedNetwork
+
+AT_ONCE = 32  # images of one batch: it bounds the memory and changes nothing else
+SUMS = ["Conv", "Gemm", "MatMul", "Add"]  # their outputs are not rounded
+
+
+@dataclass(frozen=True)
+class Quantisation:
+    """What was done. ``layers``: how many weighted layers of each kind.
+
+    ``agreement_frac``: of the images, for how many the largest score stayed where it was. ``accuracy_frac``: of the
+    'float' and the 'int8' network on the same images; empty where the labels are no classes of the network.
+    """
+
+    layers: Mapping[str, int]
+    n_images: int
+    bytes_before: int
+    bytes_after: int
+    agreement_frac: float
+    accuracy_frac: Mapping[str, float]
+
+
+def quantise(
+    path: str | Path,
+    data: str | Path,
+    n_images: int,
+    target: str | Path,
+    *,
+    mean: tuple[float, ...] = (0.0,),
+    std: tuple[float, ...] = (1.0,),
+    per_channel: bool = True,
+) -> Quantisation:
+    """Quantise a float ONNX model by the first ``n_images`` of a data set and write it, whole or not at all.
+
+    ``mean``, ``std``: what the network wants pixels from 0 to 1 to be shifted and divided by. ``per_channel``: one
+    scale of the weights for each output channel, else one for a layer.
+    Raises ImcsimError for a model that is quantised already or cannot be, and for images that do not fit it.
+    """
+    network, images = FloatNetwork(path), load_dataset(data).first(n_images)
+    network.check_images(images.images.shape[1:], images.name)
+    batches = Batches(network.input.name, images.scaled(mean, std), network.images_at_once or AT_ONCE)
+    scores, bytes_before = {"float": batches.scores(network.run)}, Path(path).stat().st_size
+    with new_file(Path(target)) as partial:
+        _write(network, batches, per_channel, partial)
+        quantised = QuantisedNetwork(onnx.load(str(partial)), str(target))
+        scores["int8"] = batches.scores(quantised.run)
+        bytes_after = partial.stat().st_size
+    answers = {name: found.argmax(axis=1) for name, found in scores.items()}
+    agreement = float((answers["float"] == answers["int8"]).mean())
+    are_classes = images.labels.min() >= 0 and images.labels.max() < scores["float"].shape[1]
+    accuracy = {name: float((found == images.labels).mean()) for name, found in answers.items() if are_classes}
+    return Quantisation(_kinds(quantised), n_images, bytes_before, bytes_after, agreement, accuracy)
+
+
+def _kinds(network: QuantisedNetwork) -> dict[str, int]:
+    return dict(Counter("convolutional" if layer.sliding else "fully connected" for layer in network.layers))
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Images (n, ...) of the input ``name``, ``at_once`` of them at a time."""
+
+    name: str
+    images: Floats
+    at_once: int
+
+    def __iter__(self) -> Iterator[dict[str, Floats]]:
+        starts = range(0, len(self.images), self.at_once)
+        return ({self.name: self.images[start : start + self.at_once]} for start in starts)
+
+    def scores(self, run: Callable[[Floats], NDArray[Any]]) -> NDArray[Any]:
+        """(n, scores) of a network."""
+        return np.concatenate([run(batch[self.name]) for batch in self]).reshape(len(self.images), -1)
+
+
+def _write(network: FloatNetwork, batches: Batches, per_channel: bool, target: Path) -> None:
+    """The library's two steps: shapes and fused normalisations, then ranges and scales."""
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory() as folder:
+        given, prepared = Path(folder) / "given.onnx", Path(folder) / "prepared.onnx"
+        onnx.save(network.model, given)  # the library would move the weights out of a model in memory
+        try:
+            quant_pre_process(given, prepared, skip_symbolic_shape=True)
+            quantization.quantize_static(
+                prepared, target, _reader(batches), quant_format=quantization.QuantFormat.QDQ, per_channel=per_channel,
+                activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
+                extra_options={"OpTypesToExcludeOutputQuantization": SUMS},
+            )  # fmt: skip
+        except OSError:
+            raise
+        except Exception as error:  # the library raises many kinds
+            reason = (str(error).strip() or type(error).__name__).partition("\n")[0]
+            problem = f"onnxruntime cannot quantise it ({reason})"
+            raise ImcsimError(network.where, problem, "check that onnxruntime runs the model") from error
+
+
+def _reader(batches: Batches) -> Any:
+    """The batches as the class that the quantiser asks for."""
+    from onnxruntime.quantization import CalibrationDataReader
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        left = iter(batches)
+
+        def get_next(self) -> dict[str, Floats] | None:
+            return next(self.left, None)
+
+    return Reader()

@@ -1,0 +1,88 @@
+"""Are the public names few, lazy and documented, and do their examples run?"""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import imcsim
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ["imcsim", "imcsim.experiments.run", "imcsim.experiments.compare", "imcsim.hardware.hardware"]
+
+
+def test_about_ten_names() -> None:
+    assert 8 <= len(imcsim.__all__) <= 12
+    assert dir(imcsim) == sorted(imcsim.__all__)
+
+
+@pytest.mark.parametrize("name", sorted(set(imcsim.__all__) - {"__version__"}))
+def test_every_name_is_documented(name: str) -> None:
+    assert inspect.getdoc(getattr(imcsim, name))
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = imcsim.nothing
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_in_docstrings(name: str) -> None:
+    importlib.import_module(name)
+    result = doctest.testmod(sys.modules[name])
+    assert result.failed == 0
+    assert result.attempted
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The code blocks of a page in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_python_example_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks(ROOT / "README.md", "python")
+    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
+
+
+def test_the_preset_of_the_page_on_extending(tmp_path: Path) -> None:
+    (preset,) = blocks(ROOT / "docs" / "extend.md", "yaml")
+    path = tmp_path / "fine-pitch.yaml"
+    path.write_text(preset)
+    chip = imcsim.load_hardware(str(path))
+    assert (chip.name, chip.n_crossbars) == ("fine-pitch", 512)
+    assert any("a denser process" in row for row in imcsim.run("resnet20_cifar", chip).summary["assumed"])
+
+
+def test_the_scheme_of_the_page_on_extending(tmp_path: Path) -> None:
+    (scheme,) = blocks(ROOT / "docs" / "extend.md", "python")
+    path = tmp_path / "one_copy.py"
+    path.write_text(scheme)
+    mine = imcsim.run("resnet20_cifar", "rram-256", str(path)).summary
+    theirs = imcsim.run("resnet20_cifar", "rram-256", "reprogram", options={"replication": "none"}).summary
+    assert mine["cycles_per_inference"] == theirs["cycles_per_inference"]
+    with pytest.raises(imcsim.ImcsimError, match="the chip has 6 to spare"):
+        imcsim.run("resnet20_cifar", "rram-256", str(path), options={"spare_crossbars": 250})
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_of_a_page_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_page_on_hardware_names_every_preset_and_write_circuit_key() -> None:
+    page = (ROOT / "docs" / "hardware.md").read_text()
+    presets = [path.stem for path in (ROOT / "hwconfigs").glob("*.yaml")]
+    keys = {key for path in (ROOT / "hwconfigs" / "write").glob("*.yaml") for key in yaml.safe_load(path.read_text())}
+    assert [name for name in [*presets, *sorted(keys - {"sources"})] if f"`{name}`" not in page] == []
