@@ -20,7 +20,7 @@ from imcsim.experiments.run import plan_for
 from imcsim.hardware.hardware import load_hardware
 from imcsim.mapping.plan import BasisMvm
 from imcsim.mapping.schemes.masks import Colouring, Slots, schedule, synthetic
-from imcsim.reporting.run_spec import Request
+from imcsim.reporting.run_spec import RunSpec
 from imcsim.workload.workload import load_workload
 
 GOAL_S: dict[Colouring, float] = {"first_fit": 10.0, "recursive_largest_first": 20.0}
@@ -29,7 +29,7 @@ GOAL_SAVED_FRAC = {("analog", 8): 0.07, ("analog", 16): 0.14, ("digital", 8): 0.
 
 def operations(added: str, nonzeros: int) -> list[BasisMvm]:
     options = {"sum": added, "q": nonzeros}
-    request = Request(load_workload("resnet18"), load_hardware("rram-256"), "basisn_inferred", options=options)
+    request = RunSpec(load_workload("resnet18"), load_hardware("rram-256"), "basisn_inferred", options=options)
     return [operation for operation in plan_for(request).operations() if isinstance(operation, BasisMvm)]
 
 

@@ -57,16 +57,16 @@ def product_s(size: int) -> dict[str, float]:
 
 def kernel_s(size: int) -> dict[str, float]:
     """All variants of the kernel, checked arguments and allocation of the results included."""
-    from imcsim.functional.crossbar import Adc, Crossbar, ReadNoise, fixed_point, multiply
+    from imcsim.functional.crossbar import AnalogArray, Quantizer, ReadNoise, fixed_point, multiply
 
     rng = np.random.default_rng(0)
     levels = rng.integers(0, 1 << CELL_BITS, (size, size * N_SLICES))
     cells = fixed_point(levels)
     inputs = rng.integers(0, 1 << N_BITS, (N_VECTORS, size)).astype(np.uint16)
-    plain, own = Crossbar(cells, size), Crossbar(cells, size, variances=rng.uniform(0, 400, cells.shape))
+    plain, own = AnalogArray(cells, size), AnalogArray(cells, size, variances=rng.uniform(0, 400, cells.shape))
     n_codes = size * ((1 << CELL_BITS) - 1) + 1
-    uniform = Adc.uniform(n_codes, 8, -128)
-    listed = Adc.listed(np.sort(rng.integers(0, n_codes << 7, 255)), np.arange(256), 0, n_codes << 8)
+    uniform = Quantizer.uniform(n_codes, 8, -128)
+    listed = Quantizer.listed(np.sort(rng.integers(0, n_codes << 7, 255)), np.arange(256), 0, n_codes << 8)
     assert (multiply(plain, inputs, N_BITS, uniform).results == inputs.astype(np.int64) @ levels).all()
     noise = ReadNoise(1, 12.8, 50.0)
     return {
@@ -84,18 +84,18 @@ def tiles(n: int) -> list[int]:
 
 def image_s(_: int) -> dict[str, float]:
     """One image of ResNet-18, crossbar by crossbar."""
-    from imcsim.functional.crossbar import Adc, Crossbar, ReadNoise, fixed_point, multiply
+    from imcsim.functional.crossbar import AnalogArray, Quantizer, ReadNoise, fixed_point, multiply
     from imcsim.workload.workload import Conv, load_workload
 
-    rng, adc = np.random.default_rng(0), Adc.uniform(256, 8, -128)
-    jobs: list[tuple[Crossbar, NDArray[np.uint16], ReadNoise]] = []
+    rng, adc = np.random.default_rng(0), Quantizer.uniform(256, 8, -128)
+    jobs: list[tuple[AnalogArray, NDArray[np.uint16], ReadNoise]] = []
     for layer in load_workload("resnet18").layers:
         if isinstance(layer, Conv):
             for rows in tiles(layer.rows):
                 inputs = rng.integers(0, 1 << N_BITS, (layer.positions, rows)).astype(np.uint16)
                 for columns in tiles(layer.channels * N_SLICES):
                     levels = rng.integers(0, 1 << CELL_BITS, (rows, columns))
-                    jobs.append((Crossbar(fixed_point(levels), rows), inputs, ReadNoise(len(jobs), 12.8, 50.0)))
+                    jobs.append((AnalogArray(fixed_point(levels), rows), inputs, ReadNoise(len(jobs), 12.8, 50.0)))
 
     def run() -> None:
         for crossbar, inputs, noise in jobs:
@@ -110,13 +110,13 @@ def first_use_s(_: int) -> dict[str, float]:
     In processor time, as compiling takes one thread and other work on the machine would count otherwise.
     """
     from imcsim.experiments.run import run
-    from imcsim.functional.crossbar import Adc, Crossbar, ReadNoise, multiply
+    from imcsim.functional.crossbar import AnalogArray, Quantizer, ReadNoise, multiply
     from imcsim.hardware.kernels.write_verify import write_cells
     from imcsim.hardware.pulsed_cell import PulsedCell
 
     one, cell = np.ones((1, 1)), PulsedCell(1.0, 1.0, 0.0, 0.1, 0.1, 1.0, 0.0, 2.0)
     uses = (
-        lambda: multiply(Crossbar([[256]], 1), [[1]], 1, Adc.uniform(4, 8, -128), noise=ReadNoise(1)),
+        lambda: multiply(AnalogArray([[256]], 1), [[1]], 1, Quantizer.uniform(4, 8, -128), noise=ReadNoise(1)),
         lambda: write_cells(np.uint64(1), one, one, one, cell, 1),
         lambda: run("resnet20_cifar", "rram-256"),
     )

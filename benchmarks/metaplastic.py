@@ -27,7 +27,7 @@ import pandas as pd
 
 from imcsim.hardware.devices import load_device
 from imcsim.reporting.figures.style import COLOURS, saved_figure
-from imcsim.training.metaplastic import Images, Options, Task, learn, load_rule, permuted, split
+from imcsim.training.metaplastic import Images, LearningTask, Options, learn, load_rule, permuted, split
 from imcsim.util.errors import ImcsimError
 from imcsim.util.files import new_file
 from imcsim.workload.datasets import load_dataset
@@ -67,7 +67,7 @@ def cases() -> Iterator[Case]:
         yield LONGER, rule, levels, m, DEVICE, 0
 
 
-def measured(tasks: Sequence[Task], case: Case) -> dict[str, Any]:
+def measured(tasks: Sequence[LearningTask], case: Case) -> dict[str, Any]:
     """One run: accuracies in per cent, and the writes of a cell."""
     sequence, rule, levels, m, device, seed = case
     hidden, epochs = SIZES[", longer" if sequence == LONGER else ""]
@@ -84,7 +84,7 @@ def measured(tasks: Sequence[Task], case: Case) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def run(mnist: Task, fashion: Task) -> None:
+def run(mnist: LearningTask, fashion: LearningTask) -> None:
     """Every case that has no row yet; the table is saved after each."""
     rows = pd.read_csv(TABLE).to_dict("records") if TABLE.exists() else []
     known = {tuple(row[key] for key in KEYS) for row in rows}
@@ -153,7 +153,7 @@ def main() -> None:
         parser.error("give --mnist and --fashion, or --draw")
     try:
         if not arguments.draw:
-            run(*(Task(name, *(Images.of(load_dataset(path)) for path in getattr(arguments, name)))
+            run(*(LearningTask(name, *(Images.of(load_dataset(path)) for path in getattr(arguments, name)))
                   for name in ("mnist", "fashion")))  # fmt: skip
         draw()
     except ImcsimError as error:

@@ -24,7 +24,7 @@ import pandas as pd
 from cost_runs import BASELINES, NETWORKS, Rows, alone, chip, kept, measured, request, save
 
 from imcsim.hardware.hardware import Hardware
-from imcsim.mapping.schemes.base import Block, blocks
+from imcsim.mapping.schemes.base import LayerGroup, layer_groups
 from imcsim.mapping.schemes.estimates import compute_cycles, write_cycles
 from imcsim.mapping.schemes.reprogram import Reprogram
 from imcsim.util.progress import Progress
@@ -89,12 +89,12 @@ def _rows(found: dict[str, Any]) -> Rows:
 def contest_free_ratio(network: str, write: str, baseline: str, basis: str, batch: int) -> float:
     """Basis over baseline where kernels never wait for a column, and memory and digital units for nothing."""
     hardware = chip(write)
-    parts = blocks(load_workload(network), hardware)
+    parts = layer_groups(load_workload(network), hardware)
     base = packed_cycles(parts, hardware, batch) if baseline == "reprogram_packed" else _layers(parts, hardware, batch)
     return sum(basis_cycles(block, hardware, batch, basis) for block in parts) / base
 
 
-def _layers(parts: tuple[Block, ...], hardware: Hardware, batch: int) -> float:
+def _layers(parts: tuple[LayerGroup, ...], hardware: Hardware, batch: int) -> float:
     """R0: Q W + ceil(Bt P / floor(X / T)) T_in tau, or ceil(T / X) passes, each over the whole batch."""
     total = 0
     for block in parts:
@@ -104,7 +104,7 @@ def _layers(parts: tuple[Block, ...], hardware: Hardware, batch: int) -> float:
     return total
 
 
-def packed_cycles(parts: tuple[Block, ...], hardware: Hardware, batch: int) -> float:
+def packed_cycles(parts: tuple[LayerGroup, ...], hardware: Hardware, batch: int) -> float:
     """R1: per partition one write and the pipeline of its layers, ((Bt - 1) max P + sum P) T_in tau."""
     total = 0
     for partition in Reprogram(grouping="packed").partitions(parts, hardware.n_crossbars, hardware, batch):
@@ -114,7 +114,7 @@ def packed_cycles(parts: tuple[Block, ...], hardware: Hardware, batch: int) -> f
     return total
 
 
-def basis_cycles(block: Block, hardware: Hardware, batch: int, basis: str) -> float:
+def basis_cycles(block: LayerGroup, hardware: Hardware, batch: int, basis: str) -> float:
     """ceil(Bt P S / D) T_in max(t_xb slots, conversions), with as many slots as without any contest."""
     layer, per_weight = block.layer, hardware.weight_columns(8)
     m_b = VECTORS * per_weight // hardware.crossbar.columns

@@ -16,11 +16,11 @@ from imcsim.hardware.cost_table import CostTable
 from imcsim.hardware.hardware import Hardware, load_hardware
 from imcsim.reporting.closed_form import closed_form_cycles
 from imcsim.reporting.report import build_report
-from imcsim.reporting.run_spec import Request
+from imcsim.reporting.run_spec import RunSpec
 from imcsim.timing import engine as engines
 from imcsim.timing.compile import compile_plan
 from imcsim.timing.engine.contract import Job, JobResult
-from imcsim.timing.execution import Trace
+from imcsim.timing.execution import Execution
 from imcsim.timing.recipes import Context
 from imcsim.util.files import new_file
 from imcsim.util.journal import Journal
@@ -42,12 +42,12 @@ def chip(write: str, crossbars: int = 256, **overrides: Any) -> Hardware:
     return load_hardware(HARDWARE, {"chip.n_tiles": crossbars // 8, **overrides}, write)
 
 
-def request(network: str, hardware: Hardware, scheme: str, options: Mapping[str, Any], batch: int) -> Request:
+def request(network: str, hardware: Hardware, scheme: str, options: Mapping[str, Any], batch: int) -> RunSpec:
     """A run of the study."""
-    return Request(load_workload(network), hardware, scheme, batch, dict(options), seed=SEED)
+    return RunSpec(load_workload(network), hardware, scheme, batch, dict(options), seed=SEED)
 
 
-def measured(asked: Request) -> dict[str, Any]:
+def measured(asked: RunSpec) -> dict[str, Any]:
     """Simulated cycles, energy and both products of a run, per inference, and the slots of its time multiplexing."""
     trace = _simulated(asked)
     summary = build_report(trace, CostTable.of(asked.hardware), asked).summary
@@ -61,13 +61,13 @@ def measured(asked: Request) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _simulated(asked: Request) -> Trace:
+def _simulated(asked: RunSpec) -> Execution:
     """As ``simulate``, with jobs that an earlier run had too (only writes differ) taken from there."""
     plan = plan_for(asked)
     compiled = compile_plan(plan, Context(asked.hardware, asked.workload, {}, {}), asked.batch)
     in_flight = asked.batch if plan.in_flight == "all" else plan.in_flight
     results = tuple(_of_job(job, asked.batch, in_flight) for job in compiled.jobs)
-    return Trace(asked.workload, asked.hardware, plan, asked.batch, compiled.jobs, results, compiled.spilled)
+    return Execution(asked.workload, asked.hardware, plan, asked.batch, compiled.jobs, results, compiled.spilled)
 
 
 def _of_job(job: Job, batch: int, in_flight: int) -> JobResult:

@@ -24,9 +24,9 @@ import pandas as pd
 from cost_runs import BASELINES, NETWORKS, alone, chip, kept, measured, request, save
 
 from imcsim.experiments.crossovers import analytic_batch, line_of, simulated_batch
-from imcsim.mapping.schemes.base import blocks, crossbars_of
-from imcsim.reporting.closed_form import Line
-from imcsim.reporting.comparison import Row, related
+from imcsim.mapping.schemes.base import crossbars_of, layer_groups
+from imcsim.reporting.closed_form import ClosedForm
+from imcsim.reporting.comparison import Row, with_ratios
 from imcsim.reporting.figures.style import COLOURS, MARKERS, saved_figure
 from imcsim.util.progress import Progress
 from imcsim.workload.workload import load_workload
@@ -74,14 +74,14 @@ def _lines(
 
 def _row(lines: dict[str, Any], network: str, crossbars: int, write: str, scheme: str) -> dict[str, Any]:
     hardware, place = chip(write, crossbars), f"{network} {crossbars}"
-    own = [Line(*each) for each in lines[f"{place} {scheme}"]]
-    bases = [Line(*each) for name in BASELINES for each in lines[f"{place} {name} {write}"]]
+    own = [ClosedForm(*each) for each in lines[f"{place} {scheme}"]]
+    bases = [ClosedForm(*each) for name in BASELINES for each in lines[f"{place} {name} {write}"]]
     batch, words = analytic_batch(own, bases)
     best = min(bases, key=lambda base: base.at(batch or 1))
     return {
         "network": network, "crossbars": crossbars, "write": write, "scheme": scheme,
         "crossbar_write_ns": hardware.cell.write.time_ns(hardware.crossbar.rows, hardware.crossbar.columns),
-        "weights_fit": crossbars_of(blocks(load_workload(network), hardware)) <= crossbars,
+        "weights_fit": crossbars_of(layer_groups(load_workload(network), hardware)) <= crossbars,
         "own_cycles_per_image": own[0].image_cycles, "baseline_write_cycles": best.write_cycles,
         "baseline_cycles_per_image": best.image_cycles,
         "ratio_at_batch_1": own[0].at(1) / min(base.at(1) for base in bases),
@@ -99,7 +99,7 @@ def _simulated(row: dict[str, Any]) -> dict[str, Any]:
         for name, (scheme, options) in asked.items():
             cycles = measured(request(row["network"], hardware, scheme, options, at))["cycles"]
             rows.append(Row(row["write"], at, name, cycles_per_inference=cycles))
-    found, words = simulated_batch([r for r in related(rows) if r.scheme == row["scheme"]])
+    found, words = simulated_batch([r for r in with_ratios(rows) if r.scheme == row["scheme"]])
     return {"simulated_batch": found, "simulated": words.split(",")[0] if found is None else "at a batch",
             "simulated_batches": " ".join(map(str, batches))}  # fmt: skip
 

@@ -14,7 +14,7 @@ from networks import Network
 
 from imcsim.mapping.basis.fit import FitOptions, fit_file
 from imcsim.mapping.basis.fitted import FittedBasis, load_fitted, save_fitted
-from imcsim.training.basis.options import TrainOptions
+from imcsim.training.basis.options import BasisTrainOptions
 from imcsim.util.progress import Progress
 
 FITTED = {"resnet8": (4, 8, 16, 32, 64), "resnet20": (8, 16, 32, 64)}  # nonzeros of each segment and kernel
@@ -25,8 +25,8 @@ TRAINED = {  # nonzeros and seeds, in the order in which they are trained
 COEFF_BITS = 4
 RESIDENT = ("first", "last")  # layers that keep weights of their own, as is usual for quantised networks
 TRAINING = {
-    "resnet8": TrainOptions(epochs=4, noise_frac=0.005),
-    "resnet20": TrainOptions(epochs=3, noise_frac=0.005, augment=("flip",)),
+    "resnet8": BasisTrainOptions(epochs=4, noise_frac=0.005),
+    "resnet20": BasisTrainOptions(epochs=3, noise_frac=0.005, augment=("flip",)),
 }
 
 

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from cost_runs import BASELINES, NETWORKS, alone, chip, kept, request, save
 
 from imcsim.experiments.crossovers import analytic_batch, line_of
-from imcsim.reporting.closed_form import Line
+from imcsim.reporting.closed_form import ClosedForm
 from imcsim.util.progress import Progress
 
 NONZEROS = (4, 8, 16, 32)
@@ -50,8 +50,8 @@ def _lines(
 
 
 def _row(found: dict[str, Any], network: str, write: str, scheme: str, nonzeros: int) -> dict[str, Any]:
-    own = [Line(*each) for each in found[f"{network} {scheme} {nonzeros}"]]
-    bases = [Line(*each) for name in BASELINES for each in found[f"{network} {name} {write}"]]
+    own = [ClosedForm(*each) for each in found[f"{network} {scheme} {nonzeros}"]]
+    bases = [ClosedForm(*each) for name in BASELINES for each in found[f"{network} {name} {write}"]]
     batch, words = analytic_batch(own, bases)
     ratios = {f"ratio_at_batch_{at}": own[0].at(at) / min(base.at(at) for base in bases) for at in (1, 16, 64, 256)}
     return {

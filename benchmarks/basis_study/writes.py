@@ -29,7 +29,7 @@ from imcsim.functional.chip import write_chip
 from imcsim.functional.placement import layout
 from imcsim.hardware.write_circuit import Verify
 from imcsim.mapping.plan import Program
-from imcsim.reporting.run_spec import Request
+from imcsim.reporting.run_spec import RunSpec
 from imcsim.util.progress import Progress
 from imcsim.workload.importers import load_network
 from imcsim.workload.quantised.network import load_quantised
@@ -120,7 +120,7 @@ def _shares(model: Path) -> Rows:
     for name, options in BASELINES.items():
         hardware = chip("ideal_single", 256 if name == "reprogram" else 32)  # packed: so small that it must rewrite
         options = {**options, "replication": "none", "differential": True}
-        plan = plan_for(Request(load_network(str(model)), hardware, "reprogram", 1, options, seed=SEED))
+        plan = plan_for(RunSpec(load_network(str(model)), hardware, "reprogram", 1, options, seed=SEED))
         written = write_chip(plan, layout(plan, load_quantised(model).layers, hardware).contents, hardware,
                              hardware.cell.device, SEED)  # fmt: skip
         programs = [op for op in plan.operations() if isinstance(op, Program)]

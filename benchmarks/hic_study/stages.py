@@ -15,7 +15,7 @@ from results import write
 from imcsim.training.hic.ageing import AgeingOptions
 from imcsim.training.hic.options import HybridOptions, TrainOptions
 from imcsim.training.hic.physics import Physics
-from imcsim.training.hic.runs import Run, execute, tuned
+from imcsim.training.hic.runs import TrainingRun, execute, tuned
 from imcsim.training.hic.tables import TABLES
 
 HERE = Path(__file__).resolve().parent
@@ -40,7 +40,7 @@ def options_of(name: str, problem: Problem) -> TrainOptions:
 def rate_of(name: str, problem: Problem, kind: str) -> float:
     """The best on validation images at width 1, with a seed of its own."""
     options = replace(options_of(name, problem), weights=kind, seed=TUNING_SEED)  # type: ignore[arg-type]
-    rate, entries, _ = tuned(problem.task, Run(options), RATES[kind], UNFINISHED / name, shown)
+    rate, entries, _ = tuned(problem.task, TrainingRun(options), RATES[kind], UNFINISHED / name, shown)
     write(name, f"rates_{kind}", entries, ["runs"])
     return rate
 
@@ -53,7 +53,7 @@ def widths(name: str, problem: Problem) -> None:
         for kind, rate in rates.items():
             options = replace(base, weights=kind, rate=rate)  # type: ignore[arg-type]
             aged: Any = AGEING[name] if kind == "hybrid" and width in AGED_WIDTHS[name] else "none"
-            runs += [Run(replace(options, seed=seed), width, ageing=aged) for seed in range(SEEDS[name])]
+            runs += [TrainingRun(replace(options, seed=seed), width, ageing=aged) for seed in range(SEEDS[name])]
     done(name, "widths", problem, runs)
 
 
@@ -85,12 +85,14 @@ def accumulators(name: str, problem: Problem) -> None:
     done(name, "accumulators", problem, variants(name, base, kinds) + one_seed)
 
 
-def variants(name: str, base: TrainOptions, kinds: dict[str, HybridOptions]) -> list[Run]:
+def variants(name: str, base: TrainOptions, kinds: dict[str, HybridOptions]) -> list[TrainingRun]:
     seeds = range(SEEDS[name])
-    return [Run(replace(base, hybrid=kind, seed=seed), 1.0, key) for key, kind in kinds.items() for seed in seeds]
+    return [
+        TrainingRun(replace(base, hybrid=kind, seed=seed), 1.0, key) for key, kind in kinds.items() for seed in seeds
+    ]
 
 
-def done(name: str, stage: str, problem: Problem, runs: Iterable[Run]) -> None:
+def done(name: str, stage: str, problem: Problem, runs: Iterable[TrainingRun]) -> None:
     """Do what is left of some runs, and write all of them to tables, as far as they are known."""
     entries: list[dict[str, Any]] = []
     for run in runs:

@@ -99,13 +99,13 @@ def train(
 ) -> None:
     """Train a basis and its coefficients against the task (needs PyTorch: the extra `train`)."""
     from imcsim.mapping.basis.fitted import load_fitted, save_fitted
-    from imcsim.training.basis.options import TrainOptions
+    from imcsim.training.basis.options import BasisTrainOptions
     from imcsim.util import progress
     from imcsim.workload.datasets import load_dataset
     from imcsim.workload.quantised import load_quantised
 
     opt.check_file(out)
-    options = TrainOptions(
+    options = BasisTrainOptions(
         epochs, batch, rate, noise, contest, lines, distil, validation, opt.words(augment),
         opt.reals("--mean", mean), opt.reals("--std", std), threads, seed,
     )  # fmt: skip

@@ -10,7 +10,7 @@ import typer
 from imcsim.cli import _options as opt
 
 if TYPE_CHECKING:
-    from imcsim.workload.quantise import Quantisation
+    from imcsim.workload.quantise import QuantisedModel
 
 
 def export(
@@ -85,7 +85,7 @@ def calibrate(
     typer.echo(f"written to {out}", err=True)
 
 
-def _said(done: Quantisation) -> list[str]:
+def _said(done: QuantisedModel) -> list[str]:
     layers = ", ".join(f"{count} {kind}" for kind, count in done.layers.items())
     accuracy = ", ".join(f"{name} {100 * frac:.1f} %" for name, frac in done.accuracy_frac.items())
     return [

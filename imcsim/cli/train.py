@@ -65,7 +65,7 @@ def train(
     opt.check_place(out)
     try:
         from imcsim.training.hic.ageing import AgeingOptions
-        from imcsim.training.study.request import Request, hybrid_options
+        from imcsim.training.study.request import StudySpec, hybrid_options
         from imcsim.training.study.study import study
     except ModuleNotFoundError as error:
         raise ImcsimError("imcsim train", f"needs {error.name}", "pip install 'imcsim[train]'") from None
@@ -76,7 +76,7 @@ def train(
     rates = {"hybrid": opt.reals("--rate", rate)}
     if float_rate != "none":
         rates["float"] = opt.reals("--float-rate", float_rate)
-    request = Request(
+    request = StudySpec(
         network, data, test, opt.reals("--widths", widths), seeds, rates, options,
         AgeingOptions(tuple(opt.seconds(word) for word in opt.words(age)), draws=draws), hardware,
         "hardware" if batch_s == "hardware" else opt.real("--batch-s", batch_s), opt.pairs("--set", set_),

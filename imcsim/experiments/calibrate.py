@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from imcsim.functional.calibration import Calibration, calibrate
+from imcsim.functional.calibration import AdcRanges, calibrate
 from imcsim.functional.placement import layout
 from imcsim.hardware.hardware import load_hardware
 from imcsim.mapping.schemes import load_scheme
@@ -26,7 +26,7 @@ def calibrated(
     mean: tuple[float, ...] = (0.0,),
     std: tuple[float, ...] = (1.0,),
     progress: Progress = silent,
-) -> Calibration:
+) -> AdcRanges:
     """Ranges for the layers of a model on a chip under a scheme, from the first images of a data set.
 
     Raises ImcsimError for whatever does not fit together.

@@ -18,11 +18,11 @@ from imcsim.experiments.run import execute, plan_for, prepare
 from imcsim.hardware.hardware import Hardware
 from imcsim.mapping.plan import BasisMvm
 from imcsim.mapping.schemes import load_scheme
-from imcsim.mapping.schemes.base import blocks, crossbars_of
+from imcsim.mapping.schemes.base import crossbars_of, layer_groups
 from imcsim.reporting.closed_form import closed_form_cycles, line, waited_for
-from imcsim.reporting.comparison import BASELINES, Comparison, Row, related
+from imcsim.reporting.comparison import BASELINES, Comparison, Row, with_ratios
 from imcsim.reporting.report import Report
-from imcsim.reporting.run_spec import Request
+from imcsim.reporting.run_spec import RunSpec
 from imcsim.util.errors import ImcsimError, did_you_mean
 from imcsim.util.progress import Progress, silent
 from imcsim.workload.importers import load_network
@@ -87,7 +87,7 @@ def compare(
         raise ImcsimError("refit", "no scheme of the comparison has a basis", "give one with --basis, or basis_exact")
     chips = _chips(hardware, writes, overrides, ideal)
     cases = [
-        (write, name, Request(loaded, chip, scheme, batch, options, engine, seed, trial=trial))
+        (write, name, RunSpec(loaded, chip, scheme, batch, options, engine, seed, trial=trial))
         for (write, chip), batch in product(chips.items(), _checked_batches(batches))
         for name in names
         for scheme, options in [_variant(name, basis)]
@@ -96,14 +96,14 @@ def compare(
     for row in _in_order(partial(_row, keep_runs=keep_runs), cases, processes):
         rows.append(row)
         progress(len(rows), len(cases), f"{row.write}, batch {row.batch}, {row.scheme}")
-    with_ratios = related(rows)
+    related = with_ratios(rows)
     chip = next(iter(chips.values()))
     settings = {
         "writes": list(chips), "batches": list(batches), "schemes": names, "engine": engine, "seed": seed,
         "overrides": dict(overrides or {}), "ideal": list(ideal), "hardware_hash": chip.hash,
         "trial": _settings(trial) if trial else {}, "basis": basis,
     }  # fmt: skip
-    return Comparison(loaded.name, chip.name, settings, tuple(with_ratios), tuple(crossovers(with_ratios)))
+    return Comparison(loaded.name, chip.name, settings, tuple(related), tuple(crossovers(related)))
 
 
 def _variant(name: str, basis: str) -> tuple[str, dict[str, Any]]:
@@ -142,7 +142,7 @@ def _chips(
 
 # -- runs --------------------------------------------------------------------------------------------------------------
 
-Case = tuple[str, str, Request]
+Case = tuple[str, str, RunSpec]
 
 
 def _in_order(work: partial[Row], cases: list[Case], processes: int) -> Iterator[Row]:
@@ -172,7 +172,7 @@ def _ignored_interrupts() -> Iterator[None]:
 def _row(case: Case, keep_runs: str | Path | None) -> Row:
     """Simulate one case."""
     write, name, request = case
-    needed = crossbars_of(blocks(request.workload, request.hardware))
+    needed = crossbars_of(layer_groups(request.workload, request.hardware))
     missing = needed - request.hardware.n_crossbars
     try:
         report = execute(_with_what_it_has(request))
@@ -185,7 +185,7 @@ def _row(case: Case, keep_runs: str | Path | None) -> Row:
     return _row_of(write, name, report)
 
 
-def _with_what_it_has(request: Request) -> Request:
+def _with_what_it_has(request: RunSpec) -> RunSpec:
     """A request whose plan combines no basis refits none."""
     trial = request.trial
     if trial is None or not trial.refit:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise, product
 
 from imcsim.experiments.run import plan_for
-from imcsim.reporting.closed_form import Line, line
+from imcsim.reporting.closed_form import ClosedForm, line
 from imcsim.reporting.comparison import BASELINES, Crossover, Row, cycles
-from imcsim.reporting.run_spec import Request
+from imcsim.reporting.run_spec import RunSpec
 from imcsim.timing.compile import compile_plan
-from imcsim.timing.execution import Trace
+from imcsim.timing.execution import Execution
 from imcsim.timing.recipes import Context
 
 
@@ -24,14 +24,14 @@ def crossovers(rows: Sequence[Row]) -> Iterator[Crossover]:
             yield Crossover(write, scheme, *analytic_batch([row.line for row in own], bases), *simulated_batch(own))
 
 
-def line_of(request: Request) -> Line | None:
+def line_of(request: RunSpec) -> ClosedForm | None:
     """The closed form of what a scheme plans for a request, without simulating it; ImcsimError as for a run."""
     plan, hardware = plan_for(request), request.hardware
     jobs = compile_plan(plan, Context(hardware, request.workload, {}, {}), request.batch).jobs
-    return line(Trace(request.workload, hardware, plan, request.batch, jobs, (), ()))
+    return line(Execution(request.workload, hardware, plan, request.batch, jobs, (), ()))
 
 
-def analytic_batch(own: Sequence[Line | None], bases: Sequence[Line]) -> tuple[float | None, str]:
+def analytic_batch(own: Sequence[ClosedForm | None], bases: Sequence[ClosedForm]) -> tuple[float | None, str]:
     """The first batch at which the lowest baseline line is below the lowest line of a scheme, and that in words.
 
     Each plan of a scheme, such as those for different batches, has a line of its own. None: never, or from batch 1 on.

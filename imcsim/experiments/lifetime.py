@@ -99,7 +99,7 @@ def _last_within(device: DeviceSpec, allowed_frac: float, first_s: float, last_s
 
 
 @dataclass(frozen=True)
-class Refresh:
+class RefreshCost:
     """What writing resident weights, or a basis, again and again costs, shared by the images in between."""
 
     interval_s: float
@@ -113,7 +113,7 @@ class Refresh:
         return endurance_writes / self.programmings_per_image if self.programmings_per_image else math.inf
 
 
-def refresh(report: Report, interval_s: float, images_per_second: float | None = None) -> Refresh:
+def refresh(report: Report, interval_s: float, images_per_second: float | None = None) -> RefreshCost:
     """The cost of repeating all of a run's setup writes every ``interval_s``.
 
     ``images_per_second``: how many images really come; by default as many as the run computes. Raises ImcsimError for
@@ -130,7 +130,7 @@ def refresh(report: Report, interval_s: float, images_per_second: float | None =
     images = interval_s * rate
     cycles = setup["time_ns"] * units.PS_PER_NS / trace.hardware.period_ps
     energy_pj = tables.energy_of(trace.setup_amounts(), report.costs)
-    return Refresh(interval_s, images, cycles / images, energy_pj / images, 1 / images)
+    return RefreshCost(interval_s, images, cycles / images, energy_pj / images, 1 / images)
 
 
 def _check(**numbers: float) -> None:

@@ -11,7 +11,7 @@ from imcsim.hardware.hardware import Hardware, load_hardware
 from imcsim.mapping.plan import Plan
 from imcsim.mapping.schemes import load_scheme
 from imcsim.reporting.report import Report, build_report
-from imcsim.reporting.run_spec import Request
+from imcsim.reporting.run_spec import RunSpec
 from imcsim.timing import engine as engines
 from imcsim.timing.simulate import simulate
 from imcsim.util.errors import ImcsimError, did_you_mean
@@ -53,7 +53,7 @@ def run(
     """
     loaded = workload if isinstance(workload, Workload) else load_network(workload, allow_unknown=allow_unknown)
     chip = prepare(hardware, overrides, write, ideal)
-    request = Request(loaded, chip, scheme, batch, dict(options or {}), engine, seed, sampled_writes, trial)
+    request = RunSpec(loaded, chip, scheme, batch, dict(options or {}), engine, seed, sampled_writes, trial)
     return execute(request, progress)
 
 
@@ -69,7 +69,7 @@ def prepare(
     return hardware
 
 
-def execute(request: Request, progress: Progress = silent) -> Report:
+def execute(request: RunSpec, progress: Progress = silent) -> Report:
     """Plan, price, compute values, simulate, report; ``progress`` is told of every phase."""
     _check(request)
     plan = plan_for(request)
@@ -78,16 +78,16 @@ def execute(request: Request, progress: Progress = silent) -> Report:
     if request.trial is None:
         drawn = request.seed if request.sampled_writes else None
         return build_report(simulate(*spec, write_seed=drawn), costs, request)
-    from imcsim.functional.evaluate import measure
+    from imcsim.functional.evaluate import evaluate
 
-    found = measure(request.trial, plan, request.hardware, request.seed, progress)
+    found = evaluate(request.trial, plan, request.hardware, request.seed, progress)
     trace = simulate(*spec, works=found.works, activity=found.activity)
     report = build_report(trace, costs, request, found)
     found.journal.forget()
     return report
 
 
-def _check(request: Request) -> None:
+def _check(request: RunSpec) -> None:
     if isinstance(request.batch, bool) or not isinstance(request.batch, int) or request.batch < 1:
         hint = "leave it out for one image"
         raise ImcsimError(f"batch {request.batch}", "must be a whole number of images, at least 1", hint)
@@ -98,7 +98,7 @@ def _check(request: Request) -> None:
         raise ImcsimError(f"engine '{request.engine}'", "there is no such engine", hint)
 
 
-def plan_for(request: Request) -> Plan:
+def plan_for(request: RunSpec) -> Plan:
     """What the scheme decides."""
     scheme = load_scheme(request.scheme, request.options)
     return scheme.plan(request.workload, request.hardware, request.batch, request.seed)

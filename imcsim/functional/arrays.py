@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from imcsim.functional.accuracy import LayerCounts, batches
 from imcsim.functional.crossbar import Products
 from imcsim.functional.encoding import InputCode
-from imcsim.functional.placement import Layout, Part
+from imcsim.functional.placement import ArrayUse, Placements
 from imcsim.functional.reading import Readable, Reading
 from imcsim.hardware.devices import Cells
 from imcsim.workload.quantised import IntegerLayer, Integers, QuantisedNetwork
@@ -34,7 +34,7 @@ class AnalogArrays:
 
     def __init__(
         self,
-        layout: Layout,
+        layout: Placements,
         cells: Mapping[tuple[str, int], Cells],
         reading: Reading,
         corrections: Mapping[str, Integers] = MappingProxyType({}),
@@ -63,7 +63,9 @@ class AnalogArrays:
         taken, self.counts = self.counts, defaultdict(LayerCounts)
         return taken
 
-    def _product(self, layer: IntegerLayer, number: int, part: Part, inputs: Integers, numbers: Integers) -> Integers:
+    def _product(
+        self, layer: IntegerLayer, number: int, part: ArrayUse, inputs: Integers, numbers: Integers
+    ) -> Integers:
         bits = int(layer.input.high - layer.input.low).bit_length()
         readable = self._of(layer.name, number, part)
         found = readable.products(inputs, bits, numbers + (number << OWN_NOISE))
@@ -82,7 +84,7 @@ class AnalogArrays:
         counts.charge += float(by_row @ readable.row_levels[: len(by_row)])
         counts.chargeable += float(inputs.size * largest * readable.row_most)
 
-    def _of(self, layer: str, number: int, part: Part) -> Readable:
+    def _of(self, layer: str, number: int, part: ArrayUse) -> Readable:
         """Crossbars that several layers use are read in the range of each, and with the same errors."""
         key = (layer, part.content, part.number if isinstance(part.masks, str) else number)
         if key not in self._readable:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imcsim.functional.encoding import InputCode
-from imcsim.functional.placement import BASIS, Content, Part, Placement
+from imcsim.functional.placement import BASIS, ArrayUse, Content, Placement
 from imcsim.functional.reading import Reading
 from imcsim.hardware.devices import Cells
 from imcsim.mapping.basis.targets import Floats
@@ -77,14 +77,14 @@ class Measurements:
         connected = np.eye(self.ideal.shape[1]) if masks is None else masks.astype(float)
         return fitted(inputs.astype(float), connected, results.astype(float), self.ideal[:rows])
 
-    def _parts(self, rows: int, masks: NDArray[np.bool_] | None) -> list[Part]:
+    def _parts(self, rows: int, masks: NDArray[np.bool_] | None) -> list[ArrayUse]:
         """Crossbars one by one, or output lines across all of them."""
         driven, none, numbers = np.arange(rows), np.arange(0), range(len(self.content.blocks))
         if masks is None:
-            return [Part(BASIS, number, driven, none) for number in numbers]
-        return [Part(BASIS, 0, driven, none, masks=masks, across=len(numbers))]
+            return [ArrayUse(BASIS, number, driven, none) for number in numbers]
+        return [ArrayUse(BASIS, 0, driven, none, masks=masks, across=len(numbers))]
 
-    def _results(self, part: Part, inputs: Integers, layer: IntegerLayer) -> Integers:
+    def _results(self, part: ArrayUse, inputs: Integers, layer: IntegerLayer) -> Integers:
         code, bits = self.content.code, int(layer.input.high - layer.input.low).bit_length()
         cells = [self.cells[BASIS, number] for number in part.numbers]
         readable = self.reading.readable(cells, code, part, layer.name)

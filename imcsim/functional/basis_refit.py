@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imcsim.functional.basis_measurement import Measurements, Response
-from imcsim.functional.placement import BASIS, Content, Layout, Part, Placement, parts_of_segment
+from imcsim.functional.placement import BASIS, ArrayUse, Content, Placement, Placements, parts_of_segment
 from imcsim.functional.reading import Reading
 from imcsim.hardware.devices import Cells
 from imcsim.mapping.basis.coefficients import STEPS, SWEEPS, Coded, levels_of
@@ -35,13 +35,17 @@ class Refitted:
     coefficients stand for, root of squares over those of all layers, each by its size.
     """
 
-    layout: Layout
+    layout: Placements
     before_frac: float
     after_frac: float
 
 
 def refitted(
-    layout: Layout, plan: Plan, layers: Sequence[IntegerLayer], cells: Mapping[tuple[str, int], Cells], reading: Reading
+    layout: Placements,
+    plan: Plan,
+    layers: Sequence[IntegerLayer],
+    cells: Mapping[tuple[str, int], Cells],
+    reading: Reading,
 ) -> Refitted:
     """The layout with the coefficients of all layers that a basis combines refitted to the basis in ``cells``."""
     measurements = Measurements(layout.contents[BASIS], cells, reading)
@@ -60,7 +64,7 @@ def refitted(
 # -- the coefficients --------------------------------------------------------------------------------------------------
 
 
-class Fit:
+class RefitProblem:
     """What the coefficients of a target are judged by, where segments of so many rows see such ``responses``."""
 
     def __init__(self, target: Target, responses: Mapping[int, Response]) -> None:
@@ -125,7 +129,7 @@ def _placed(
     """
     target, codes, scales = written(Target.of(layer, basis.length), before, measurements)
     responses = {int(rows): measurements.of(layer, before, int(rows)) for rows in np.unique(target.rows)}
-    fit = Fit(target, responses)
+    fit = RefitProblem(target, responses)
     old = fit.judged(codes, scales)
     squares = [target.length2.sum(), old.error2.sum()]
     ideal = {rows: measurements.ideal[:rows] for rows in responses}
@@ -172,13 +176,13 @@ def written(target: Target, before: Placement, measurements: Measurements) -> tu
     return replace(target, kernels=meant), shaped, scales
 
 
-def _segments(placement: Placement, content: Content) -> list[tuple[Part, ...]]:
+def _segments(placement: Placement, content: Content) -> list[tuple[ArrayUse, ...]]:
     """The parts of a placement by segment: one for each crossbar of the basis, or one across all of them."""
     n_blocks = len(content.blocks) // placement.parts[0].across
     return [placement.parts[first : first + n_blocks] for first in range(0, len(placement.parts), n_blocks)]
 
 
-def _integers(part: Part) -> Integers:
+def _integers(part: ArrayUse) -> Integers:
     """(vectors of the crossbar, channels) coefficients, put together where they are in bit planes."""
     assert not isinstance(part.coefficients, str)
     return part.coefficients if isinstance(part.masks, str) else part.masks.astype(np.int64) @ part.coefficients

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from imcsim.functional.encoding import InputCode
-from imcsim.functional.placement import BASIS, Layout, Part
+from imcsim.functional.placement import BASIS, ArrayUse, Placements
 from imcsim.hardware.hardware import Hardware
 from imcsim.util.config import Spec, build
 from imcsim.util.errors import ImcsimError
@@ -39,7 +39,7 @@ class Range(Spec):
         return self
 
 
-class Calibration(Spec):
+class AdcRanges(Spec):
     """``layers``: the range of each layer on crossbars of a ``geometry``; any other layer has the whole range."""
 
     made_on: dict[str, Any]
@@ -57,33 +57,33 @@ class Calibration(Spec):
             partial.write_text(json.dumps(self.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
 
 
-FULL = Calibration(made_on={"kind": "whole range"})
+FULL = AdcRanges(made_on={"kind": "whole range"})
 
 
 def calibrate(
     network: QuantisedNetwork,
     images: NDArray[Any],
-    layout: Layout,
+    layout: Placements,
     hardware: Hardware,
     made_on: dict[str, Any],
     at_once: int = 50,
     progress: Progress = silent,
-) -> Calibration:
+) -> AdcRanges:
     """The range of each layer whose converter errs least, in squares, on the column sums of ``images`` (n, ...).
 
     Sums are those of exact cells, on what the layers before make of the images with such sums; of every layer and batch
     at most ``MOST_VECTORS`` vectors are looked at.
     """
-    sums = _Sums(layout, hardware)
+    sums = _SumCounter(layout, hardware)
     for start in range(0, len(images), at_once):
         progress(start, len(images), "images")
         network.run(images[start : start + at_once], sums)
     signed, n_codes = hardware.crossbar.polarity == "paired", 1 << hardware.tile.adc.bits
     ranges = {name: _least_error(counts, n_codes, signed) for name, counts in sums.counts.items()}
-    return Calibration(made_on=made_on, geometry=geometry(layout, hardware), layers=ranges)
+    return AdcRanges(made_on=made_on, geometry=geometry(layout, hardware), layers=ranges)
 
 
-def geometry(layout: Layout, hardware: Hardware) -> dict[str, Any]:
+def geometry(layout: Placements, hardware: Hardware) -> dict[str, Any]:
     """What column sums depend on beside model and images."""
     bar = hardware.crossbar
     combined = [name for name, found in layout.placements.items() if found.parts[0].content == BASIS]
@@ -94,10 +94,10 @@ def geometry(layout: Layout, hardware: Hardware) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def load_calibration(path: str, layout: Layout, hardware: Hardware) -> Calibration:
+def load_calibration(path: str, layout: Placements, hardware: Hardware) -> AdcRanges:
     """A file of ``imcsim calibrate``. Raises ImcsimError where it is none, or was made for another chip or network."""
     try:
-        found = build(Calibration, json.loads(Path(path).read_text(encoding="utf-8")), path)
+        found = build(AdcRanges, json.loads(Path(path).read_text(encoding="utf-8")), path)
     except FileNotFoundError:
         raise ImcsimError(path, "there is no such file", HINT) from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError):
@@ -114,10 +114,10 @@ def load_calibration(path: str, layout: Layout, hardware: Hardware) -> Calibrati
     return found
 
 
-class _Sums:
+class _SumCounter:
     """A multiplication that is exact, and counts by layer how often a conversion's column sum has each size."""
 
-    def __init__(self, layout: Layout, hardware: Hardware) -> None:
+    def __init__(self, layout: Placements, hardware: Hardware) -> None:
         self.layout, self.hardware = layout, hardware
         self.counts: dict[str, NDArray[np.int64]] = defaultdict(lambda: np.zeros(1, np.int64))
 
@@ -130,7 +130,7 @@ class _Sums:
             self._count(layer, part, some[:, part.rows])
         return placement.exact(layer, vectors, self.layout.contents)
 
-    def _count(self, layer: IntegerLayer, part: Part, inputs: Integers) -> None:
+    def _count(self, layer: IntegerLayer, part: ArrayUse, inputs: Integers) -> None:
         content, bar = self.layout.contents[part.content], self.hardware.crossbar
         cells = np.concatenate([content.code.encode(content.blocks[n].weights) for n in part.numbers], axis=1)
         levels = part.connected(content.code.by_column(cells).astype(np.float32), content.code)

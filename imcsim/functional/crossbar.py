@@ -46,23 +46,23 @@ def aligned(shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
 
 
 @dataclass(frozen=True)
-class Adc:
+class Quantizer:
     """What a sum becomes; make one with ``uniform`` or ``listed``."""
 
-    converter: analog.Converter
+    converter: analog.CodeMap
     largest: int  # of the values, without sign
 
     @classmethod
-    def uniform(cls, n_codes: int, shift: int, origin: int, lowest: int = 0) -> Adc:
+    def uniform(cls, n_codes: int, shift: int, origin: int, lowest: int = 0) -> Quantizer:
         """``lowest + k`` for sums in [origin + k step, origin + (k + 1) step), step = 2**shift; clipped outside."""
         high = origin + (n_codes << shift)
         need(n_codes > 0 and 0 <= shift < 30, "adc", f"{n_codes} codes of 2**{shift}: need a code, and shift < 30")
         need(-LARGEST_SUM <= origin < high <= LARGEST_SUM, "adc", f"range {origin} ... {high} is beyond +-2**29")
         fields = (origin, shift, n_codes - 1, lowest, NO_INTS, NO_INTS, NO_INTS, 0, origin, high)
-        return cls(analog.Converter(*fields), max(abs(lowest), abs(lowest + n_codes - 1)))
+        return cls(analog.CodeMap(*fields), max(abs(lowest), abs(lowest + n_codes - 1)))
 
     @classmethod
-    def listed(cls, thresholds: ArrayLike, values: ArrayLike, low: int, high: int) -> Adc:
+    def listed(cls, thresholds: ArrayLike, values: ArrayLike, low: int, high: int) -> Quantizer:
         """``values[k]`` for sums at or above k of the sorted ``thresholds``; saturated outside [low, high)."""
         cuts, found = np.asarray(thresholds, np.int64), np.asarray(values, np.int64)
         need(cuts.size > 0 and found.size == cuts.size + 1, "adc", "needs a threshold, and one value more")
@@ -76,7 +76,7 @@ class Adc:
         ends = np.append(cuts, np.iinfo(np.int32).max).astype(np.int32)
         arrays = (ends, found.astype(np.int32), coarse.astype(np.int32))
         fields = (int(cuts[0]), shift, found.size - 1, 0, *arrays, compares, low, high)
-        return cls(analog.Converter(*fields), int(np.abs(found).max()))
+        return cls(analog.CodeMap(*fields), int(np.abs(found).max()))
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Products:
     saturated: Ints  # (columns,) conversions out of the converter's range
 
 
-class Crossbar:
+class AnalogArray:
     """A programmed crossbar."""
 
     def __init__(
@@ -153,10 +153,10 @@ class Crossbar:
 
 
 def multiply(
-    crossbar: Crossbar,
+    crossbar: AnalogArray,
     inputs: ArrayLike,
     n_bits: int,
-    adc: Adc,
+    adc: Quantizer,
     offsets: ArrayLike = 0,
     noise: ReadNoise | None = None,
     numbers: ArrayLike | None = None,
@@ -195,7 +195,7 @@ def _padded(values: ArrayLike, n_columns: int, dtype: type) -> NDArray[Any]:
     return padded
 
 
-def _phases(crossbar: Crossbar, n_bits: int, adc: Adc) -> analog.Phases:
+def _phases(crossbar: AnalogArray, n_bits: int, adc: Quantizer) -> analog.Phases:
     per_flush, digit, largest = 1, crossbar.digit_bits, adc.largest * max(crossbar.n_groups, 1)
     need(largest < 1 << 31, "adc", "values of all wordline groups together exceed 32 bits")
     while per_flush * digit < n_bits and largest * sum(1 << digit * i for i in range(per_flush + 1)) < 1 << 31:
@@ -203,7 +203,7 @@ def _phases(crossbar: Crossbar, n_bits: int, adc: Adc) -> analog.Phases:
     return analog.Phases(n_bits, digit, crossbar.n_groups, crossbar.group_rows, per_flush)
 
 
-def _noise(crossbar: Crossbar, noise: ReadNoise | None) -> analog.Noise:
+def _noise(crossbar: AnalogArray, noise: ReadNoise | None) -> analog.Noise:
     given = noise or ReadNoise(0)
     scale = crossbar.scale if crossbar.tables.variances.size else given.cell_sigma**2
     conversion = _padded(np.square(given.adc_sigma), crossbar.n_columns, np.float32)

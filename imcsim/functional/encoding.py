@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imcsim.hardware.hardware import Hardware
-from imcsim.mapping.tiling import Block, segments
+from imcsim.mapping.tiling import WeightBlock, segments
 from imcsim.util.errors import ImcsimError
 from imcsim.workload.quantised import IntegerLayer, Integers
 
@@ -75,7 +75,7 @@ class WeightCode:
     def _bases(self) -> Integers:
         return np.asarray(np.int64(1) << self._digit_bits * np.arange(self.slices, dtype=np.int64))
 
-    def device_columns(self, block: Block) -> int:
+    def device_columns(self, block: WeightBlock) -> int:
         """Devices in a row of a block."""
         return int(block.weights.shape[1]) * self.columns * (2 if self.is_signed else 1)
 
@@ -109,7 +109,7 @@ class WeightCode:
         return np.asarray(rounded - self.offset * together * inputs.sum(axis=1, keepdims=True))
 
 
-def blocks(layer: IntegerLayer, hardware: Hardware, code: WeightCode) -> Iterator[Block]:
+def blocks(layer: IntegerLayer, hardware: Hardware, code: WeightCode) -> Iterator[WeightBlock]:
     """The layer cut into crossbars, in the order of ``plan.cut``: group by group, row tile by row tile."""
     height, width = hardware.crossbar.rows, hardware.crossbar.columns // code.columns
     if not width:
@@ -118,7 +118,7 @@ def blocks(layer: IntegerLayer, hardware: Hardware, code: WeightCode) -> Iterato
     together = min(height // layer.rows, width // (layer.channels // layer.groups))
     for part in segments(layer, height, max(1, together)):
         for c in range(0, len(part.channels), width):
-            yield Block(part.rows, part.channels[c : c + width], part.weights[:, c : c + width])
+            yield WeightBlock(part.rows, part.channels[c : c + width], part.weights[:, c : c + width])
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import numpy as np
 from imcsim.functional.accuracy import Accuracy, LayerCounts, batches, exact_answers, judge
 from imcsim.functional.arrays import AnalogArrays, bias_corrections
 from imcsim.functional.basis_refit import Refitted, refitted
-from imcsim.functional.calibration import FULL, Calibration, calibrate, load_calibration
+from imcsim.functional.calibration import FULL, AdcRanges, calibrate, load_calibration
 from imcsim.functional.chip import WrittenChip, write_chip
-from imcsim.functional.placement import BASIS, Layout, layout
+from imcsim.functional.placement import BASIS, Placements, layout
 from imcsim.functional.reading import COMPENSATIONS, Compensation, Reading
 from imcsim.functional.summaries import activity_of, age_entry, chip_entry, layer_entry, refit_entry, writes_entry
 from imcsim.hardware.devices import DeviceSpec, load_device
@@ -71,7 +71,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Measured:
+class EvaluationResult:
     """``entry``: ``values`` of a report. ``works``: of the plan's writes.
 
     ``chip``, ``reading``: of the first chip at the first age, for its figures. ``rewritten``: the contents of its
@@ -87,13 +87,13 @@ class Measured:
     journal: Journal
 
 
-def measure(trial: Trial, plan: Plan, hardware: Hardware, seed: int, progress: Progress = silent) -> Measured:
+def evaluate(trial: Trial, plan: Plan, hardware: Hardware, seed: int, progress: Progress = silent) -> EvaluationResult:
     """Write the chips as the plan says and run the images through them, age by age.
 
     Raises ImcsimError for whatever does not fit together.
     """
     _check(trial)
-    bench = _Bench(trial, plan, hardware)
+    bench = _Evaluator(trial, plan, hardware)
     chips = {number: bench.write(number, progress) for number in range(seed, seed + trial.chips)}
     journal = Journal(trial.journal, bench.identity)
     found = bench.run(chips, journal, progress)
@@ -114,7 +114,7 @@ def measure(trial: Trial, plan: Plan, hardware: Hardware, seed: int, progress: P
         "writes": writes_entry(chip),
     }
     reading = bench.reading(seed, bench.ages_s[0])
-    return Measured(entry, chip.works, activity, chip, reading, bench.layout.rewritten, journal)
+    return EvaluationResult(entry, chip.works, activity, chip, reading, bench.layout.rewritten, journal)
 
 
 def _check(trial: Trial) -> None:
@@ -134,7 +134,7 @@ def _check(trial: Trial) -> None:
         raise ImcsimError("device options", "belong to a device", "name it, such as --device rram_generic")
 
 
-class _Bench:
+class _Evaluator:
     """Everything of a trial that chips and ages share."""
 
     def __init__(self, trial: Trial, plan: Plan, hardware: Hardware) -> None:
@@ -148,12 +148,12 @@ class _Bench:
         self.data: Dataset = load_dataset(trial.data).first(trial.images)
         self.network.check_images(self.data.images.shape[1:])
         self.pixels = self.network.pixels(self.data, trial.mean, trial.std)
-        self.layout: Layout = layout(plan, self.network.layers, hardware)
+        self.layout: Placements = layout(plan, self.network.layers, hardware)
         self._check_levels()
         self._check_basis()
         self.at_once = self._images_at_once()
         self.refits: dict[int, Refitted] = {}
-        self.calibration: Calibration = self._calibration()
+        self.calibration: AdcRanges = self._calibration()
 
     def _check_levels(self) -> None:
         """Every level of a code must be one of the device."""
@@ -173,7 +173,7 @@ class _Bench:
             problem = "would be towards the network as it was before its basis was trained"
             raise ImcsimError("correction of biases", problem, "leave out --bias-images")
 
-    def _calibration(self) -> Calibration:
+    def _calibration(self) -> AdcRanges:
         given = self.trial.calibration
         if isinstance(given, str):
             return FULL if given == "none" else load_calibration(given, self.layout, self.hardware)
@@ -236,7 +236,9 @@ class _Bench:
         reading = self.reading(seed, self.device.earliest_s)
         return refitted(self.layout, self.plan, self.network.layers, chip.cells, reading)
 
-    def _corrections(self, seed: int, chip: WrittenChip, places: Layout, progress: Progress) -> Mapping[str, Integers]:
+    def _corrections(
+        self, seed: int, chip: WrittenChip, places: Placements, progress: Progress
+    ) -> Mapping[str, Integers]:
         """What freshly written crossbars need to be added to their biases."""
         if not self.trial.bias_images:
             return {}

@@ -15,7 +15,7 @@ from imcsim.functional.encoding import WeightCode, blocks
 from imcsim.hardware.hardware import Hardware
 from imcsim.mapping.basis.fitted import LayerCoefficients, load_fitted
 from imcsim.mapping.plan import Basis, BasisMvm, Mvm, Plan, Program
-from imcsim.mapping.tiling import Block, segments
+from imcsim.mapping.tiling import WeightBlock, segments
 from imcsim.util.errors import ImcsimError
 from imcsim.workload.quantised import IntegerLayer, Integers
 
@@ -27,11 +27,11 @@ class Content:
     """What is written for a layer, or for the basis: ``blocks``, one for each crossbar, as cells by ``code``."""
 
     code: WeightCode
-    blocks: Sequence[Block]
+    blocks: Sequence[WeightBlock]
 
 
 @dataclass(frozen=True)
-class Part:
+class ArrayUse:
     """One use of one crossbar: its first rows are driven by the inputs ``rows`` of a layer.
 
     ``content``, ``number``: which crossbar, the first of ``across`` that lie side by side. ``masks``: (vectors, masks)
@@ -85,7 +85,7 @@ class Placement:
     digitally beside the parts, if any.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[ArrayUse, ...]
     row_sums: NDArray[Any]
     scale: float | NDArray[np.float64] = 1.0
     bias: int | Integers = 0
@@ -124,7 +124,7 @@ def _product(x: Integers, matrix: NDArray[Any]) -> Integers:
 
 
 @dataclass(frozen=True)
-class Layout:
+class Placements:
     """All contents of a chip, and the placement of every layer that has one; the others are computed digitally.
 
     ``rewritten``: contents that the plan writes for every batch.
@@ -158,7 +158,7 @@ def _hash(parts: Iterable[Any]) -> str:
     return whole.hexdigest()[:16]
 
 
-def layout(plan: Plan, layers: Sequence[IntegerLayer], hardware: Hardware) -> Layout:
+def layout(plan: Plan, layers: Sequence[IntegerLayer], hardware: Hardware) -> Placements:
     """What a plan makes of the layers of a network.
 
     Raises ImcsimError for plans whose coefficients are synthetic, from which no values follow.
@@ -175,7 +175,7 @@ def layout(plan: Plan, layers: Sequence[IntegerLayer], hardware: Hardware) -> La
             contents[layer.name] = layer_content(layer, hardware, operation.layer.weight_quant.bits)
             placements[layer.name] = direct(layer, contents[layer.name])
     rewritten = frozenset(op.layer for op in plan.operations() if isinstance(op, Program))
-    return Layout(contents, placements, rewritten)
+    return Placements(contents, placements, rewritten)
 
 
 def layer_content(layer: IntegerLayer, hardware: Hardware, weight_bits: int) -> Content:
@@ -186,7 +186,7 @@ def layer_content(layer: IntegerLayer, hardware: Hardware, weight_bits: int) -> 
 
 def direct(layer: IntegerLayer, content: Content) -> Placement:
     """A layer on crossbars that hold its weights."""
-    parts = (Part(layer.name, number, block.rows, block.channels) for number, block in enumerate(content.blocks))
+    parts = (ArrayUse(layer.name, number, block.rows, block.channels) for number, block in enumerate(content.blocks))
     return Placement(tuple(parts), layer.weights.sum(axis=1))
 
 
@@ -205,7 +205,7 @@ def basis_content(basis: Basis, hardware: Hardware, scheme: str) -> Content:
     elements, width = basis_elements(basis), hardware.crossbar.columns // code.columns
     rows, vectors = np.arange(basis.length), np.arange(basis.vectors)
     starts = range(0, basis.vectors, width)
-    return Content(code, [Block(rows, vectors[s : s + width], elements[:, s : s + width]) for s in starts])
+    return Content(code, [WeightBlock(rows, vectors[s : s + width], elements[:, s : s + width]) for s in starts])
 
 
 def basis_elements(basis: Basis) -> Integers:
@@ -232,19 +232,19 @@ def combined(layer: IntegerLayer, basis: Basis, content: Content) -> Placement:
 
 def parts_of_segment(
     rows: Integers, channels: Integers, values: Integers, basis: Basis, content: Content
-) -> list[Part]:
+) -> list[ArrayUse]:
     """A segment with coefficients (vectors, channels): crossbar by crossbar, or as lines across all of them.
 
     Where currents are summed, an output line runs across the crossbars of a copy of the basis.
     """
     if basis.sum == "analog":
-        whole = Part(BASIS, 0, rows, channels, values, across=len(content.blocks))
+        whole = ArrayUse(BASIS, 0, rows, channels, values, across=len(content.blocks))
         return [in_planes(whole, values, basis.coeff_bits)]
     blocks = enumerate(content.blocks)
-    return [Part(BASIS, number, rows, channels, values[block.channels]) for number, block in blocks]
+    return [ArrayUse(BASIS, number, rows, channels, values[block.channels]) for number, block in blocks]
 
 
-def basis_segments(layer: IntegerLayer, length: int) -> Iterator[Block]:
+def basis_segments(layer: IntegerLayer, length: int) -> Iterator[WeightBlock]:
     """The segments of a layer for a basis of a length; small groups share one."""
     return segments(layer, length, max(1, min(layer.groups, length // layer.rows)))
 
@@ -265,7 +265,7 @@ def _own(layer: IntegerLayer, basis: Basis) -> LayerCoefficients | None:
     return None if basis.elements == "hadamard" else load_fitted(basis.elements).layers[layer.name]
 
 
-def in_planes(part: Part, values: Integers, bits: int) -> Part:
+def in_planes(part: ArrayUse, values: Integers, bits: int) -> ArrayUse:
     """Coefficients bit plane by bit plane, plus and minus apart: masks of vectors whose currents are summed."""
     planes = [(sign * values >> bit & 1) * (sign * values > 0) for sign in (1, -1) for bit in range(bits)]
     weights = [sign << bit for sign in (1, -1) for bit in range(bits)]

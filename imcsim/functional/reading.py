@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from imcsim.functional.calibration import FULL, Calibration
-from imcsim.functional.crossbar import Adc, Crossbar, Products, ReadNoise, fixed_point, multiply
+from imcsim.functional.calibration import FULL, AdcRanges
+from imcsim.functional.crossbar import AnalogArray, Products, Quantizer, ReadNoise, fixed_point, multiply
 from imcsim.functional.encoding import WeightCode
-from imcsim.functional.placement import Part
+from imcsim.functional.placement import ArrayUse
 from imcsim.hardware.chip import ResistiveWires
 from imcsim.hardware.devices import Cells, DeviceSpec, Floats, column_factors, global_factor
 from imcsim.hardware.hardware import Hardware
@@ -33,8 +33,8 @@ class Readable:
     the highest.
     """
 
-    crossbar: Crossbar
-    adc: Adc
+    crossbar: AnalogArray
+    adc: Quantizer
     offsets: NDArray[np.int64]
     noise: ReadNoise | None
     unit: float | NDArray[np.float64]
@@ -63,13 +63,13 @@ class Reading:
     seed: int = 0
     age_s: float = 0.0
     compensation: Compensation = "none"
-    calibration: Calibration = field(default_factory=lambda: FULL)
+    calibration: AdcRanges = field(default_factory=lambda: FULL)
 
     def when_fresh(self) -> Reading:
         """The same, of cells that have just been written."""
         return replace(self, age_s=self.device.earliest_s)
 
-    def readable(self, cells: Sequence[Cells], code: WeightCode, part: Part, layer: str) -> Readable:
+    def readable(self, cells: Sequence[Cells], code: WeightCode, part: ArrayUse, layer: str) -> Readable:
         """The crossbars of a part with ``cells`` of ``code``, converted as the layer's range asks."""
         bar, errors = self.hardware.crossbar, self.hardware.tile.adc.errors
         each = _side_by_side(self.device_levels(some, code) for some in cells)
@@ -81,7 +81,7 @@ class Reading:
         variances = part.connected(squares, code)
         noisy = bool(variances.any())
         whole = fixed_point(levels / codes.step, codes.fraction_bits)
-        crossbar = Crossbar(whole, bar.wordlines_active, bar.dac_bits, variances if noisy else None)
+        crossbar = AnalogArray(whole, bar.wordlines_active, bar.dac_bits, variances if noisy else None)
         reads = random_streams.rng(self.seed, "read", layer, part.content, part.number)
         noise = ReadNoise(int(reads.integers(1 << 63)), adc_sigma=errors.noise_lsb * codes.unit)
         converters = random_streams.rng(self.seed, "adc", part.content, part.number)
@@ -111,7 +111,7 @@ class Reading:
             g_usiemens = wires.effective_usiemens(np.asarray(g_usiemens, float))
         return np.asarray((g_usiemens - self.device.g_min_usiemens) / self._level_usiemens(code))
 
-    def _factors(self, cells: Sequence[Cells], code: WeightCode, part: Part) -> float | NDArray[np.float64]:
+    def _factors(self, cells: Sequence[Cells], code: WeightCode, part: ArrayUse) -> float | NDArray[np.float64]:
         """What outputs are multiplied with against drift."""
         if self.compensation == "none":
             return 1.0
@@ -167,5 +167,7 @@ class _Codes:
         return 1 << self.fraction_bits
 
     @property
-    def converter(self) -> Adc:
-        return Adc.uniform(self.n_codes, self.fraction_bits, self.lowest * self.unit - self.unit // 2, self.lowest)
+    def converter(self) -> Quantizer:
+        return Quantizer.uniform(
+            self.n_codes, self.fraction_bits, self.lowest * self.unit - self.unit // 2, self.lowest
+        )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imcsim.hardware.hardware import Hardware
-from imcsim.hardware.price_row import Part
+from imcsim.hardware.price_row import PriceRow
 from imcsim.util.errors import ImcsimError, did_you_mean
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class CostTable:
     """The price rows of one piece of hardware; complete, or ImcsimError names what is missing."""
 
     hardware: str
-    parts: dict[str, Part]
+    parts: dict[str, PriceRow]
     n_groups: dict[str, int]  # crossbar, unit, tile, chip -> how many the chip has
 
     @classmethod
@@ -81,7 +81,7 @@ class CostTable:
         ]
         return DataFrame(rows, columns=["component", "action", "price_pj", "meaning", "source"])
 
-    def _part(self, component: str) -> Part:
+    def _part(self, component: str) -> PriceRow:
         if component not in self.parts:
             problem = f"the component '{component}' has no row in the price table"
             raise ImcsimError(f"{self.hardware}: parts", problem, did_you_mean(component, self.parts))

@@ -22,14 +22,30 @@ from imcsim.hardware.chip import (
     Tile,
     VectorUnit,
 )
-from imcsim.hardware.price_row import Part
+from imcsim.hardware.price_row import PriceRow
 from imcsim.util import config, units
 from imcsim.util.config import Spec
 from imcsim.util.errors import ImcsimError, did_you_mean
 
 __all__ = [
-    "IDEAL_PARTS", "Cell", "Chip", "Crossbar", "DramChannels", "Hardware", "IdealPart", "Mesh", "Part", "Precision",
-    "Published", "SharedBus", "SramBuffer", "Tile", "VectorUnit", "idealise", "load_hardware", "override",
+    "IDEAL_PARTS",
+    "Cell",
+    "Chip",
+    "Crossbar",
+    "DramChannels",
+    "Hardware",
+    "IdealPart",
+    "Mesh",
+    "Precision",
+    "PriceRow",
+    "Published",
+    "SharedBus",
+    "SramBuffer",
+    "Tile",
+    "VectorUnit",
+    "idealise",
+    "load_hardware",
+    "override",
 ]  # fmt: skip
 
 
@@ -64,7 +80,7 @@ class Hardware(Spec):
     tile: Tile
     crossbar: Crossbar
     cell: Cell
-    parts: dict[str, Part]
+    parts: dict[str, PriceRow]
     sources: dict[str, str]
     published: dict[str, Published] = Field(default_factory=dict)
 
@@ -107,7 +123,7 @@ class Hardware(Spec):
         return {"crossbar": self.n_crossbars, "unit": n_units, "tile": self.chip.n_tiles, "chip": 1}[per]
 
     # -- prices and sources ----------------------------------------------------------------------
-    def all_parts(self) -> dict[str, Part]:
+    def all_parts(self) -> dict[str, PriceRow]:
         """The price rows of the file, and over them those that kinds compute (ADC survey fit, write circuit)."""
         adc = self.tile.adc.part()
         cell = self.cell.write.part("; ".join(dict.fromkeys(self._sources_below("cell.write", "_pj"))))

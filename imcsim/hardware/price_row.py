@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from imcsim.util.config import Spec
 
 
-class Part(Spec):
+class PriceRow(Spec):
     """A row of the price table: area and powers of one group, energy of each action, and where they come from."""
 
     per: Literal["crossbar", "unit", "tile", "chip"]

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import NonNegativeFloat, PositiveFloat, model_validator
 
 from imcsim.hardware import provenance
-from imcsim.hardware.price_row import Part
+from imcsim.hardware.price_row import PriceRow
 from imcsim.util import config
 from imcsim.util.config import Spec
 from imcsim.util.errors import ImcsimError
@@ -28,10 +28,10 @@ class PcmDevice(Spec):
     set_ua: PositiveFloat
     reset_ua: PositiveFloat
 
-    def part(self, source: str) -> Part:
+    def part(self, source: str) -> PriceRow:
         """The price row of such devices on one crossbar."""
         prices = {"read": self.read_pj, "set": self.set_pj, "reset": self.reset_pj}
-        return Part(per="crossbar", area_um2=0, peak_uw=0, actions_pj=prices, source=source)
+        return PriceRow(per="crossbar", area_um2=0, peak_uw=0, actions_pj=prices, source=source)
 
 
 class UpdateCircuit(Spec):
@@ -69,14 +69,14 @@ class UpdateCircuit(Spec):
         """N_par_reset."""
         return int(self.row_current_ma * UA_PER_MA / self.accumulator.reset_ua)
 
-    def parts(self) -> dict[str, Part]:
+    def parts(self) -> dict[str, PriceRow]:
         """The price rows ``accumulator``, ``pair`` and ``pulses``."""
         trains = {"compare": self.compare_pj, "coincide": self.coincide_pj}
         source = f"{self.source('compare_pj')}; {self.source('coincide_pj')}"
         return {
             "accumulator": self.accumulator.part(self.source("accumulator.set_pj")),
             "pair": self.pair.part(self.source("pair.set_pj")),
-            "pulses": Part(per="crossbar", area_um2=0, peak_uw=0, actions_pj=trains, source=source),
+            "pulses": PriceRow(per="crossbar", area_um2=0, peak_uw=0, actions_pj=trains, source=source),
         }
 
     def source(self, key: str) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from imcsim.hardware.price_row import Part
+from imcsim.hardware.price_row import PriceRow
 from imcsim.hardware.pulses import Floats, Frac, Pulses, Stepped, attempt, survival
 from imcsim.util.config import Spec
 
@@ -34,10 +34,10 @@ class WriteSpec(Spec):
     def prices_pj(self) -> dict[str, float]:
         """Energy of each action of the component ``cell``."""
 
-    def part(self, source: str) -> Part:
+    def part(self, source: str) -> PriceRow:
         """The price row ``cell`` of one crossbar."""
         note = "area of the write drivers: in the rows of the crossbar, where a source gives it"
-        return Part(per="crossbar", area_um2=0, peak_uw=0, actions_pj=self.prices_pj(), source=source, note=note)
+        return PriceRow(per="crossbar", area_um2=0, peak_uw=0, actions_pj=self.prices_pj(), source=source, note=note)
 
 
 class Verify(WriteSpec):

@@ -207,7 +207,7 @@ class Carry(Update):
 
 
 @dataclass(frozen=True)
-class Refresh(Update):
+class RefreshPairs(Update):
     """Its share of a check of all pairs every so many ``updates``, and of rewriting those that are selected."""
 
     updates: int

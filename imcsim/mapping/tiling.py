@@ -77,7 +77,7 @@ def _chunks(total: int, size: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Block:
+class WeightBlock:
     """What one crossbar holds: ``rows`` among the layer's inputs (group by group), ``channels`` among its outputs.
 
     ``weights``: (rows, channels), 0 where a row belongs to another group than a channel.
@@ -88,7 +88,7 @@ class Block:
     weights: Integers
 
 
-def segments(layer: IntegerLayer, height: int, together: int) -> Iterator[Block]:
+def segments(layer: IntegerLayer, height: int, together: int) -> Iterator[WeightBlock]:
     """The layer cut into blocks of at most ``height`` rows and all their channels, ``together`` groups side by side."""
     k, n = layer.rows, layer.channels // layer.groups
     for first in range(0, layer.groups, together):
@@ -97,7 +97,7 @@ def segments(layer: IntegerLayer, height: int, together: int) -> Iterator[Block]
         channels = (groups[:, None] * n + np.arange(n)).ravel()
         matrix = _block_diagonal(layer, groups)
         for r in range(0, len(rows), height):
-            yield Block(rows[r : r + height], channels, matrix[r : r + height])
+            yield WeightBlock(rows[r : r + height], channels, matrix[r : r + height])
 
 
 def _block_diagonal(layer: IntegerLayer, groups: Integers) -> Integers:

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from imcsim.timing.engine.contract import Job
-from imcsim.timing.execution import Trace
+from imcsim.timing.execution import Execution
 
 COUNTED = ("crossbar", "adc", "write", "digital")  # kinds of resources whose work the closed forms count
 CLOSE_FRAC = 0.01  # a run that takes so much longer than its closed form has waited for something else
 
 
 @dataclass(frozen=True)
-class Line:
+class ClosedForm:
     """The closed form of a plan: cycles per inference = ``write_cycles`` / batch + ``image_cycles``."""
 
     write_cycles: float
@@ -27,12 +27,12 @@ class Line:
         return self.write_cycles / batch + self.image_cycles
 
 
-def closed_form_cycles(trace: Trace) -> float:
+def closed_form_cycles(trace: Execution) -> float:
     """Cycles per inference where every phase takes what its busiest crossbars, ADCs, drivers or digital units need."""
     return sum(_busiest_ps(job, trace.batch) for job in trace.jobs) / trace.hardware.period_ps / trace.batch
 
 
-def line(trace: Trace) -> Line | None:
+def line(trace: Execution) -> ClosedForm | None:
     """The closed form as a function of the batch; None where a phase both writes and computes."""
     writes = images = 0.0
     for job in trace.jobs:
@@ -43,7 +43,7 @@ def line(trace: Trace) -> Line | None:
             images += max(_work_ps(job, 1).values(), default=0.0)
         else:
             writes += _busiest_ps(job, 1)
-    return Line(writes / trace.hardware.period_ps, images / trace.hardware.period_ps)
+    return ClosedForm(writes / trace.hardware.period_ps, images / trace.hardware.period_ps)
 
 
 def _is_work(job: Job, resource: int) -> bool:

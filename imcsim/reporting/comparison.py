@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imcsim.reporting.closed_form import Line
+from imcsim.reporting.closed_form import ClosedForm
 from imcsim.util.config import canonical_hash
 from imcsim.util.files import run_directory
 from imcsim.util.version import VERSION
@@ -49,7 +49,7 @@ class Row:
     accuracy_frac: float | None = None
     accuracy_interval_95_frac: Sequence[float] | None = None
     agreement_frac: float | None = None
-    line: Line | None = None  # None where writes overlap compute, so that no such identity holds
+    line: ClosedForm | None = None  # None where writes overlap compute, so that no such identity holds
     baseline: str = ""  # the better of both kinds of reprogramming at this batch
     cycles_ratio: float | None = None
     edp_latency_ratio: float | None = None
@@ -61,7 +61,7 @@ class Row:
         return (_ratio(self.cycles_per_inference, self.closed_form_cycles) or 1.0) - 1
 
 
-def related(rows: Sequence[Row]) -> list[Row]:
+def with_ratios(rows: Sequence[Row]) -> list[Row]:
     """The rows with their ratios to the better of both kinds of reprogramming."""
     best: dict[tuple[str, int], Row] = {}
     for row in rows:

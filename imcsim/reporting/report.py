@@ -17,7 +17,7 @@ import numpy as np
 from imcsim.hardware.cost_table import CostTable
 from imcsim.hardware.hardware import Hardware
 from imcsim.reporting import tables
-from imcsim.timing.execution import Trace
+from imcsim.timing.execution import Execution
 from imcsim.util import units
 from imcsim.util.config import canonical_hash
 from imcsim.util.files import run_directory
@@ -27,8 +27,8 @@ from imcsim.workload.workload import Unknown
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from imcsim.functional.evaluate import Measured
-    from imcsim.reporting.run_spec import Request
+    from imcsim.functional.evaluate import EvaluationResult
+    from imcsim.reporting.run_spec import RunSpec
 
 __all__ = ["SCHEMA_VERSION", "Report", "build_report", "run_directory"]
 
@@ -37,7 +37,7 @@ NO_VALUES: Mapping[str, Any] = {"kind": "none"}
 
 
 def build_report(
-    trace: Trace, costs: CostTable, request: Request, measured: Measured | Literal["nothing"] = "nothing"
+    trace: Execution, costs: CostTable, request: RunSpec, measured: EvaluationResult | Literal["nothing"] = "nothing"
 ) -> Report:
     """The report of a finished run, and what ``values.measure`` found. ImcsimError for an action that has no price."""
     for _, component, action in {**trace.amounts(), **trace.setup_amounts()}:
@@ -52,10 +52,10 @@ class Report:
     Times are of the whole batch, energies and conversions per inference, unless the name says otherwise.
     """
 
-    trace: Trace
+    trace: Execution
     costs: CostTable
-    request: Request
-    measured: Measured | Literal["nothing"]
+    request: RunSpec
+    measured: EvaluationResult | Literal["nothing"]
 
     @property
     def values(self) -> Mapping[str, Any]:
@@ -198,7 +198,7 @@ def _time_and_energy(report: Report) -> dict[str, Any]:
     }
 
 
-def _counts(trace: Trace) -> dict[str, float]:
+def _counts(trace: Execution) -> dict[str, float]:
     works = [work for _, work in trace.batch_work]
     totals: dict[tuple[str, str], float] = {}
     for (_, component, action), amount in trace.amounts().items():
@@ -238,7 +238,7 @@ def _setup(report: Report) -> dict[str, float]:
     }
 
 
-def _notes(trace: Trace) -> list[str]:
+def _notes(trace: Execution) -> list[str]:
     notes = list(trace.plan.notes)
     if trace.spilled:
         notes.append(f"outputs that do not fit the buffers go through DRAM: {', '.join(trace.spilled)}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Request:
+class RunSpec:
     """Everything that decides the result of a run."""
 
     workload: Workload

@@ -13,7 +13,7 @@ import numpy as np
 from imcsim.hardware.cost_table import CostTable
 from imcsim.mapping.plan import Mvm
 from imcsim.timing.engine.contract import UNLIMITED, Job, JobOp, JobResult, Stage
-from imcsim.timing.execution import Amounts, Trace
+from imcsim.timing.execution import Amounts, Execution
 from imcsim.util import units
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _PLACES = {  # kind of resource -> what the time goes to
 # -- what everything else is summed from -------------------------------------------------------------------------------
 
 
-def stages(trace: Trace) -> DataFrame:
+def stages(trace: Execution) -> DataFrame:
     """One row per stage of every operation of every phase; ps of the whole batch, ``stage`` from 0."""
     import pandas as pd
 
@@ -58,7 +58,7 @@ def stages(trace: Trace) -> DataFrame:
     return pd.DataFrame(rows, columns=STAGE_COLUMNS)
 
 
-def operations(trace: Trace) -> DataFrame:
+def operations(trace: Execution) -> DataFrame:
     """One row per operation of every phase: first grant, last completion, waiting for inputs and for room; ps.
 
     ``resource`` is the one that its vectors hold longest: waiting at its door is booked there.
@@ -98,7 +98,7 @@ def _spans(job: Job, result: JobResult, offset_ps: int) -> list[tuple[int, int]]
 # -- energy ------------------------------------------------------------------------------------------------------------
 
 
-def energy(trace: Trace, costs: CostTable) -> DataFrame:
+def energy(trace: Execution, costs: CostTable) -> DataFrame:
     """Amount, price and energy of each action per inference; leakage is the last row, its amount in ns."""
     import pandas as pd
 
@@ -130,7 +130,7 @@ def _priced(amounts: Amounts, costs: CostTable) -> DataFrame:
 # -- resources and the critical path -----------------------------------------------------------------------------------
 
 
-def resources(trace: Trace, parts: DataFrame, doors: DataFrame) -> DataFrame:
+def resources(trace: Execution, parts: DataFrame, doors: DataFrame) -> DataFrame:
     """One row per limited resource, over the phases in which it takes part; cycles x units of the batch."""
     limited = parts[parts["capacity"] != UNLIMITED]
     keys = ["resource", "kind"]
@@ -149,7 +149,7 @@ def resources(trace: Trace, parts: DataFrame, doors: DataFrame) -> DataFrame:
     return sums[["capacity"]].join(cycles).assign(utilisation_frac=utilisation).reset_index()
 
 
-def critical_path(trace: Trace, parts: DataFrame) -> DataFrame:
+def critical_path(trace: Execution, parts: DataFrame) -> DataFrame:
     """The stages that held the makespan, the longest first; the times sum to it."""
     held = parts[parts["critical_ps"] > 0].sort_values("critical_ps", ascending=False, kind="stable")
     frame = held[["phase", "operation", "layer", "stage", "resource", "kind", "capacity"]].reset_index(drop=True)
@@ -204,7 +204,7 @@ def waiting_ns(table: DataFrame, period_ps: int) -> dict[str, dict[str, float]]:
 
 
 def layers(
-    trace: Trace, costs: CostTable, parts: DataFrame, doors: DataFrame, answers: Sequence[Mapping[str, Any]] = ()
+    trace: Execution, costs: CostTable, parts: DataFrame, doors: DataFrame, answers: Sequence[Mapping[str, Any]] = ()
 ) -> DataFrame:
     """One row per layer that has operations of its own, in execution order; what has another name comes last.
 
@@ -243,7 +243,7 @@ def layers(
     return frame.rename_axis("layer").reset_index()
 
 
-def cells_written_by_layer(trace: Trace) -> dict[str, float]:
+def cells_written_by_layer(trace: Execution) -> dict[str, float]:
     """Cells that the writes of one batch program, by layer: those of all copies, without those that were skipped."""
     written: dict[str, float] = {}
     for operation, work in trace.batch_work:
@@ -259,7 +259,7 @@ def _crossbar_utilisation(parts: DataFrame) -> Series[float]:
     return bars.groupby("layer")["busy_ps"].sum() / offered.where(offered > 0)
 
 
-def _cell_utilisation(trace: Trace) -> dict[str, float]:
+def _cell_utilisation(trace: Execution) -> dict[str, float]:
     """Cells that hold weights, as a share of all cells of the crossbars of a layer's passes."""
     used: dict[str, list[int]] = {}
     for operation in trace.plan.operations():

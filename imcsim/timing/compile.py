@@ -37,7 +37,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Value:
+class Output:
     """What an operation leaves for others: ``needed[p]`` of its vectors make its first p positions."""
 
     layer: str  # as others read it
@@ -101,10 +101,10 @@ class _Build:
     homes: dict[str, Lanes]  # where the outputs of earlier operations lie, by layer
     resources: dict[str, Resource] = field(default_factory=dict)
     ops: list[JobOp] = field(default_factory=list)
-    values: dict[str, Value] = field(default_factory=dict)  # outputs of this job's operations, by layer
-    held: dict[int, Value] = field(default_factory=dict)  # what lies in buffers, by the operation that puts it there
+    values: dict[str, Output] = field(default_factory=dict)  # outputs of this job's operations, by layer
+    held: dict[int, Output] = field(default_factory=dict)  # what lies in buffers, by the operation that puts it there
     # outputs that were moved: where to, between its tiles, for the way back
-    arrivals: dict[tuple[str, str, bool, bool], Value] = field(default_factory=dict)
+    arrivals: dict[tuple[str, str, bool, bool], Output] = field(default_factory=dict)
     overfull: set[str] = field(default_factory=set)  # layers whose outputs need more room than there is
     loads: dict[str, int] = field(default_factory=dict)  # loads that come once per image, by layer
 
@@ -160,7 +160,7 @@ class _Build:
             made = _with_dram(made, written, self.context, before=False)
         needed = _needed(operation, made.n_vectors)
         size = n_bytes(layer, layer.elements) / made.n_vectors
-        value = Value(names[-1], needed, lane, size, self._append(operation.name, layer.name, made, tuple(edges)))
+        value = Output(names[-1], needed, lane, size, self._append(operation.name, layer.name, made, tuple(edges)))
         for name in names:
             self.values[name], self.homes[name] = value, lane
         if not self.spilled.intersection(names):
@@ -211,7 +211,7 @@ class _Build:
         frees[-1] = 1
         return [Edge(self.loads[operation.layer.name], np.ones(n_vectors, np.int64), frees)]
 
-    def _arrival(self, source: Layer, lane: Lanes, spread: bool, again: bool) -> Value | None:
+    def _arrival(self, source: Layer, lane: Lanes, spread: bool, again: bool) -> Output | None:
         """A layer's output as it arrives at a lane: as it is, or through a move that is made once per destination.
 
         ``spread``: it is needed on other tiles of the lane than the one that made it. ``again``: it did not stay there
@@ -231,7 +231,7 @@ class _Build:
         edges = (Edge(value.index, once, once),) if value else ()
         needed = value.needed if value else np.arange(count + 1)
         made = Recipe(count, steps, {key: amount * count for key, amount in actions.items()})
-        moved = Value(
+        moved = Output(
             source.name, needed, lane, size, self._append(f"{source.name} > {lane.key}", source.name, made, edges)
         )
         self.arrivals[key] = moved

@@ -16,7 +16,7 @@ Amounts = dict[tuple[str, str, str], float]
 
 
 @dataclass(frozen=True)
-class Trace:
+class Execution:
     """The jobs of a plan, one after another, and what the engine saw in each.
 
     ``offsets_ps``: when each job started. ``setup_*``: the writes that happen once in the device's life, before time 0.

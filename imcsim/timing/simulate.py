@@ -11,7 +11,7 @@ from imcsim.mapping.plan import Phase, Plan
 from imcsim.mapping.write_work import Works, drawn_work
 from imcsim.timing import engine as engines
 from imcsim.timing.compile import compile_plan
-from imcsim.timing.execution import Trace
+from imcsim.timing.execution import Execution
 from imcsim.timing.recipes import Context
 from imcsim.util.progress import Progress, silent
 from imcsim.workload.workload import Workload
@@ -28,7 +28,7 @@ def simulate(
     write_seed: int | None = None,
     works: Works = MappingProxyType({}),
     activity: Mapping[str, Activity] = MappingProxyType({}),
-) -> Trace:
+) -> Execution:
     """Run ``batch`` images of a plan through recipes, jobs and an engine, and return all that happened.
 
     ``works`` and ``activity`` are what the values pass told of writes and layers. Writes of which nothing is known take
@@ -45,7 +45,7 @@ def simulate(
         results.append(engines.run_in_groups(job, batch, in_flight, engine))
     setup = compile_plan(Plan("setup", (Phase("setup", plan.setup),), 0, 0), context, 1).jobs if plan.setup else ()
     setup_results = tuple(engines.run(job, 1, engine) for job in setup)
-    return Trace(
+    return Execution(
         workload, hardware, plan, batch, compiled.jobs, tuple(results), compiled.spilled,
         setup, setup_results, compiled.overfull, works,
     )  # fmt: skip

@@ -33,15 +33,29 @@ def compiled(function: Function) -> Function:
     Numba's cache alone asks whether the function's own file has changed. Here constants and inlined functions come from
     other files, and old code on a new memory would write anywhere, so the stamp of all sources takes its place.
     """
-    dispatcher: Any = njit(cache=True, error_model="numpy")(function)
-    dispatcher._cache._cache_file._source_stamp = SOURCES
-    return cast(Function, dispatcher)
+    return cast(Function, _stamped(njit(cache=True, error_model="numpy")(function)))
 
 
 def parallel(function: Any) -> Any:
     """Compile like ``compiled``, for a kernel whose ``prange`` is divided among threads."""
-    dispatcher: Any = njit(cache=True, error_model="numpy", parallel=True)(function)
-    dispatcher._cache._cache_file._source_stamp = SOURCES
+    return _stamped(njit(cache=True, error_model="numpy", parallel=True)(function))
+
+
+def _stamped(dispatcher: Any) -> Any:
+    """Give the cache of a function the stamp of all sources, and let it forget what other sources left behind.
+
+    Numba unpickles what it kept before it compares stamps, and fails where a type of an argument has since gone.
+    """
+    cache_file = dispatcher._cache._cache_file
+    load_index = cache_file._load_index
+
+    def load_index_or_nothing() -> Any:
+        try:
+            return load_index()
+        except (AttributeError, ImportError):
+            return {}
+
+    cache_file._source_stamp, cache_file._load_index = SOURCES, load_index_or_nothing
     return dispatcher
 
 

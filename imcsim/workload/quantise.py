@@ -28,7 +28,7 @@ SUMS = ["Conv", "Gemm", "MatMul", "Add"]  # their outputs are not rounded
 
 
 @dataclass(frozen=True)
-class Quantisation:
+class QuantisedModel:
     """What was done. ``layers``: how many weighted layers of each kind.
 
     ``agreement_frac``: of the images, for how many the largest score stayed where it was. ``accuracy_frac``: of the
@@ -52,7 +52,7 @@ def quantise(
     mean: tuple[float, ...] = (0.0,),
     std: tuple[float, ...] = (1.0,),
     per_channel: bool = True,
-) -> Quantisation:
+) -> QuantisedModel:
     """Quantise a float ONNX model by the first ``n_images`` of a data set and write it, whole or not at all.
 
     ``mean``, ``std``: what the network wants pixels from 0 to 1 to be shifted and divided by. ``per_channel``: one
@@ -72,7 +72,7 @@ def quantise(
     agreement = float((answers["float"] == answers["int8"]).mean())
     are_classes = images.labels.min() >= 0 and images.labels.max() < scores["float"].shape[1]
     accuracy = {name: float((found == images.labels).mean()) for name, found in answers.items() if are_classes}
-    return Quantisation(_kinds(quantised), n_images, bytes_before, bytes_after, agreement, accuracy)
+    return QuantisedModel(_kinds(quantised), n_images, bytes_before, bytes_after, agreement, accuracy)
 
 
 def _kinds(network: QuantisedNetwork) -> dict[str, int]:

@@ -11,7 +11,7 @@ import pytest
 import imcsim
 from imcsim.experiments.compare import COSTED, VALUED, VARIANTS, compare
 from imcsim.experiments.crossovers import analytic_batch
-from imcsim.reporting.closed_form import Line
+from imcsim.reporting.closed_form import ClosedForm
 from imcsim.reporting.comparison import BASELINES, Comparison
 from imcsim.util.errors import ImcsimError
 
@@ -88,10 +88,16 @@ def test_crossovers_lie_where_the_ratio_passes_one(comparison: Comparison, frame
 
 @pytest.mark.parametrize(
     ("scheme", "batch"),
-    [(Line(0, 30), 10.0), (Line(0, 20), None), (Line(0, 19), None), (Line(0, 1000), None), (Line(50, 25), 10.0)],
+    [
+        (ClosedForm(0, 30), 10.0),
+        (ClosedForm(0, 20), None),
+        (ClosedForm(0, 19), None),
+        (ClosedForm(0, 1000), None),
+        (ClosedForm(50, 25), 10.0),
+    ],
 )
-def test_the_analytic_crossover_is_where_the_lines_meet(scheme: Line, batch: float | None) -> None:
-    found, _ = analytic_batch([scheme], [Line(100, 20)])
+def test_the_analytic_crossover_is_where_the_lines_meet(scheme: ClosedForm, batch: float | None) -> None:
+    found, _ = analytic_batch([scheme], [ClosedForm(100, 20)])
     assert found == (None if batch is None else pytest.approx(batch))
 
 

@@ -18,10 +18,10 @@ from imcsim.functional.accuracy import LayerCounts
 from imcsim.functional.arrays import AnalogArrays
 from imcsim.functional.basis_measurement import SPREAD, Measurements, fitted, sample_inputs, scatter2
 from imcsim.functional.basis_refit import _integers, _segments, refitted
-from imcsim.functional.calibration import Calibration, Range
+from imcsim.functional.calibration import AdcRanges, Range
 from imcsim.functional.chip import write_chip
 from imcsim.functional.evaluate import Trial
-from imcsim.functional.placement import BASIS, Content, Layout, Placement, layout
+from imcsim.functional.placement import BASIS, Content, Placement, Placements, layout
 from imcsim.functional.reading import Reading
 from imcsim.hardware.devices import DeviceSpec, load_device
 from imcsim.hardware.hardware import load_hardware
@@ -68,7 +68,7 @@ class Refit:
         """(rows, vectors) as they were measured."""
         return self.measurements.of(layer, self.before.placements[layer.name], rows).elements
 
-    def snr_db(self, layout_: Layout) -> np.ndarray:
+    def snr_db(self, layout_: Placements) -> np.ndarray:
         """By layer, for inputs of which most are small: half-normal, 200 of them."""
         arrays, found = AnalogArrays(layout_, self.cells, self.reading), []
         for layer in self.layers:
@@ -140,7 +140,7 @@ def test_a_layer_is_measured_in_its_own_range_and_about_its_own_zero(file: str) 
     chip = Refit(file, NOISY, **FINE)
     layer, other = chip.layers[:2]
     ranges = {layer.name: Range(low=-30.0, high=30.0, seen=30.0)}
-    narrow = replace(chip.reading, calibration=Calibration(made_on={}, layers=ranges))
+    narrow = replace(chip.reading, calibration=AdcRanges(made_on={}, layers=ranges))
     measurements = Measurements(chip.content, chip.cells, narrow)
     placed = chip.before.placements
     gains = [measurements.of(own, placed[own.name], 128).gain(measurements.ideal) for own in (layer, other)]

@@ -15,7 +15,7 @@ import imcsim as package
 from imcsim.functional.arrays import AnalogArrays
 from imcsim.functional.chip import write_chip
 from imcsim.functional.evaluate import Trial
-from imcsim.functional.placement import Layout, layout
+from imcsim.functional.placement import Placements, layout
 from imcsim.functional.reading import Reading
 from imcsim.hardware.hardware import Hardware, load_hardware
 from imcsim.mapping.basis.fit import FitOptions, fit_file
@@ -58,7 +58,7 @@ def planned(file: str, scheme: str, hardware: Hardware, **options: Any) -> Plan:
     return load_scheme(scheme, {"basis": file, **options}).plan(load_network(MODEL), hardware, 1, 0)
 
 
-def placed(file: str, scheme: str, **overrides: Any) -> tuple[Layout, AnalogArrays]:
+def placed(file: str, scheme: str, **overrides: Any) -> tuple[Placements, AnalogArrays]:
     hardware = load_hardware("rram-256", LOSSLESS | overrides)
     plan = planned(file, scheme, hardware)
     places = layout(plan, NETWORK.layers, hardware)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import imcsim as package
 from imcsim.experiments.calibrate import calibrated
 from imcsim.functional import calibration as calibrations
-from imcsim.functional.calibration import CANDIDATES, Calibration, Range, calibrate, load_calibration
+from imcsim.functional.calibration import CANDIDATES, AdcRanges, Range, calibrate, load_calibration
 from imcsim.functional.evaluate import Trial
 from imcsim.functional.placement import layout
 from imcsim.hardware.hardware import load_hardware
@@ -132,7 +132,7 @@ def test_ranges_of_the_sums_that_occur_beat_the_whole_range(tmp_path: Path) -> N
 
 
 def test_a_range_is_cut_to_what_there_can_be() -> None:
-    found = Calibration(made_on=MADE_ON, layers={"a": Range(low=0, high=40, seen=40)})
+    found = AdcRanges(made_on=MADE_ON, layers={"a": Range(low=0, high=40, seen=40)})
     assert [found.range_of("a", -9, largest).high for largest in (30, 50)] == [30, 40]
     assert found.range_of("a", 5, 50).low == 5
     assert found.range_of("b", -9, 50) == Range(low=-9, high=50, seen=50)
@@ -143,7 +143,7 @@ def test_a_range_is_cut_to_what_there_can_be() -> None:
 
 def written(path: Path, here: Placed, **changes: Any) -> str:
     layers = {layer.name: Range(low=0, high=7.5, seen=11) for layer in here.layers}
-    made = Calibration(
+    made = AdcRanges(
         made_on=MADE_ON, geometry=calibrations.geometry(here.layout, here.hardware), layers=layers
     ).model_copy(update=changes)
     made.write(path)
@@ -283,6 +283,6 @@ def test_ranges_are_those_of_what_the_crossbars_themselves_answer(scheme: str, o
 
     network.run(images, compare)
     ranges = calibrate(network, images, places, hardware, {}).layers
-    sums = calibrations._Sums(places, hardware)
+    sums = calibrations._SumCounter(places, hardware)
     network.run(images, lambda layer, vectors: (sums(layer, vectors), multiply(layer, vectors))[1])
     assert {name: found.seen for name, found in ranges.items()} == {n: len(c) - 1 for n, c in sums.counts.items()}

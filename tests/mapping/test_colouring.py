@@ -18,7 +18,7 @@ from imcsim.hardware.hardware import load_hardware
 from imcsim.mapping.kernels.colouring import by_first_fit, by_recursive_largest_first, lower_bound, n_slots
 from imcsim.mapping.plan import Basis, Segments
 from imcsim.mapping.schemes.masks import masks_of, schedule, synthetic
-from imcsim.reporting.run_spec import Request
+from imcsim.reporting.run_spec import RunSpec
 from imcsim.util import random_streams
 from tests.support.masks import MASKS, planes_of
 from tests.support.networks import one_conv, residual
@@ -147,7 +147,7 @@ def test_coefficients_of_too_many_bits_are_refused() -> None:
 
 def test_the_colouring_is_an_option_of_the_scheme() -> None:
     first, largest = (
-        plan_for(Request(residual(256), load_hardware("rram-256"), "basisn_inferred", options=options))
+        plan_for(RunSpec(residual(256), load_hardware("rram-256"), "basisn_inferred", options=options))
         for options in ({}, {"colouring": "recursive_largest_first"})
     )
     assert largest.facts["slots_recursive_largest_first"] < first.facts["slots_first_fit"]  # type: ignore[operator]

@@ -11,7 +11,7 @@ from imcsim.hardware.hardware import load_hardware
 from imcsim.mapping.plan import BasisMvm, Compute, Digital, Mvm, Operation, Phase, Plan, Program
 from imcsim.mapping.schemes import load_scheme, registered
 from imcsim.mapping.tiling import cut
-from imcsim.reporting.run_spec import Request
+from imcsim.reporting.run_spec import RunSpec
 from imcsim.util.errors import ImcsimError
 from imcsim.workload.workload import Workload, load_workload
 from tests.support.networks import conv, image, linear, network, residual
@@ -39,7 +39,7 @@ NETWORKS = ["resnet20_cifar", "squeezenet", "mobilenet_v2", "gpt2_decode_512"]
 def planned(workload: Workload, name: str, options: dict[str, object], batch: int = 3) -> Plan:
     tiles = sum(cut(layer, load_hardware("rram-256")).crossbars for layer in workload.weighted) // 8 + 4
     chip = load_hardware("rram-256", {"chip.n_tiles": tiles if name == "static" else 24})
-    return plan_for(Request(workload, chip, name, batch, options))
+    return plan_for(RunSpec(workload, chip, name, batch, options))
 
 
 def made_by(operation: Operation) -> list[str]:
@@ -95,7 +95,7 @@ def test_both_engines_tell_the_same_of_a_real_plan(name: str, options: dict[str,
     chip = load_hardware("rram-256", {"chip.n_tiles": 12})
     results = []
     for engine in ("fast", "simpy"):
-        request = Request(workload, chip, name, 2, options, engine)
+        request = RunSpec(workload, chip, name, 2, options, engine)
         trace = simulated(request)
         results.append(
             [(r.makespan_ps, r.first_image_ps, r.busy_ps.tolist(), r.queued_ps.tolist()) for r in trace.results]
@@ -115,14 +115,14 @@ def residual_tail():  # type: ignore[no-untyped-def]
 
 
 def test_static_says_how_many_crossbars_are_missing() -> None:
-    request = Request(load_workload("resnet50"), load_hardware("rram-256"), "static")
+    request = RunSpec(load_workload("resnet50"), load_hardware("rram-256"), "static")
     with pytest.raises(ImcsimError, match="static needs 12,504 crossbars, the chip has 256: 12,248 are missing"):
         plan_for(request)
 
 
 def test_busiest_layers_get_the_free_crossbars() -> None:
     workload = residual(16, 6)
-    plan = plan_for(Request(workload, load_hardware("rram-256", {"chip.n_tiles": 8}), "static"))
+    plan = plan_for(RunSpec(workload, load_hardware("rram-256", {"chip.n_tiles": 8}), "static"))
     copies = {op.layer.name: op.region.copies for op in plan.operations() if isinstance(op, Mvm)}
     assert sum(n * 2 for n in copies.values()) <= 64
     assert max(-(-36 // n) for n in copies.values()) == 4  # 3 would take 36 copies, 32 fit
@@ -141,7 +141,7 @@ def test_busiest_layers_get_the_free_crossbars() -> None:
 )
 def test_impossible_bases_are_refused(options: dict[str, object], sentence: str) -> None:
     with pytest.raises(ImcsimError, match=sentence):
-        plan_for(Request(residual(), load_hardware("rram-256"), "basisn_inferred", options=options))
+        plan_for(RunSpec(residual(), load_hardware("rram-256"), "basisn_inferred", options=options))
 
 
 def test_an_unknown_scheme_is_refused_with_its_nearest_name() -> None:
@@ -151,7 +151,7 @@ def test_an_unknown_scheme_is_refused_with_its_nearest_name() -> None:
 
 def test_coefficients_depend_on_the_seed_alone() -> None:
     facts = [
-        plan_for(Request(residual(), load_hardware("rram-256"), "basisn_inferred", seed=s)).facts for s in (1, 1, 2)
+        plan_for(RunSpec(residual(), load_hardware("rram-256"), "basisn_inferred", seed=s)).facts for s in (1, 1, 2)
     ]
     assert facts[0] == facts[1]
     assert facts[0] != facts[2]
@@ -163,7 +163,7 @@ def test_a_mixture_is_no_slower_than_the_basis_it_starts_from() -> None:
     mixed, pure = (
         simulated(request).makespan_ps
         for scheme in ("hybrid", "basis_broadcast")
-        for request in [Request(workload, hardware, scheme, batch=16)]
+        for request in [RunSpec(workload, hardware, scheme, batch=16)]
     )
     assert mixed < pure
 
@@ -188,7 +188,7 @@ def test_layers_on_digital_units_need_no_crossbars_and_no_writes() -> None:
 def test_layers_that_cannot_be_digital_are_refused(words: str, problem: str) -> None:
     workload = network(image(8, 4), conv("a", "image", (8, 4), 4), linear("b", "a", 4, 10, tokens=16))
     with pytest.raises(ImcsimError, match=problem):
-        plan_for(Request(workload, load_hardware("rram-256"), "static", options={"on_digital": words}))
+        plan_for(RunSpec(workload, load_hardware("rram-256"), "static", options={"on_digital": words}))
 
 
 def test_a_given_share_of_the_cells_is_skipped() -> None:

@@ -21,26 +21,26 @@ from imcsim.reporting.perfetto.chrome_trace import write_trace
 from imcsim.reporting.perfetto.tracks import Canvas, Slices, units_of
 from imcsim.timing import engine
 from imcsim.timing.engine.contract import Job
-from imcsim.timing.execution import Trace
+from imcsim.timing.execution import Execution
 from tests.support import hand_made
 from tests.support.jobs import resnet_like
 
 
-def load(trace: Trace, costs: Any, path: Path, cap: int = 200_000) -> dict[str, Any]:
+def load(trace: Execution, costs: Any, path: Path, cap: int = 200_000) -> dict[str, Any]:
     write_trace(trace, costs, path / "trace.json.gz", cap)
     return json.loads(gzip.decompress((path / "trace.json.gz").read_bytes()))
 
 
-def residual(n_images: int) -> Trace:
+def residual(n_images: int) -> Execution:
     """A run of a residual network in which every operation converts."""
     job = resnet_like(16, (2, 1))
     ops = tuple(replace(op, actions={("adc", "convert"): 7.0}) for op in job.operations)
     return traced(replace(job, operations=ops), n_images)
 
 
-def traced(job: Job, n_images: int) -> Trace:
+def traced(job: Job, n_images: int) -> Execution:
     result = engine.run(job, n_images)
-    return Trace(hand_made.WORKLOAD, hand_made.HARDWARE, Plan("hand", (), 0, 0), n_images, (job,), (result,), ())
+    return Execution(hand_made.WORKLOAD, hand_made.HARDWARE, Plan("hand", (), 0, 0), n_images, (job,), (result,), ())
 
 
 def check_format(document: dict[str, Any]) -> None:

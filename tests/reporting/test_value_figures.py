@@ -18,7 +18,7 @@ from rich.console import Console
 
 import imcsim
 from imcsim.functional.chip import WrittenChip
-from imcsim.functional.evaluate import Measured, Trial
+from imcsim.functional.evaluate import EvaluationResult, Trial
 from imcsim.functional.reading import Reading
 from imcsim.hardware.devices import Cells, Floats, load_device
 from imcsim.hardware.hardware import Hardware, load_hardware
@@ -64,9 +64,9 @@ def chip(pulses: object = (5, 0, 100, 1), wear: Mapping[int, int] | None = None)
 
 def measured(
     of: WrittenChip, hardware: Hardware = PLAIN, age_s: float = 0.0, entry: Mapping[str, Any] = ENTRY
-) -> Measured:
+) -> EvaluationResult:
     reading = Reading(hardware, DEVICE, age_s=age_s)
-    return Measured(dict(entry), {}, {}, of, reading, frozenset(), Journal("nowhere", ""))
+    return EvaluationResult(dict(entry), {}, {}, of, reading, frozenset(), Journal("nowhere", ""))
 
 
 def filled(fill: Callable[..., None], *given: object) -> Figure:
@@ -207,7 +207,7 @@ def test_all_figures_are_documented_in_order() -> None:
         (measured(WrittenChip({}, {}, {}, np.zeros(0)), WIRED), {"pulses_per_cell", "wear", "conductances", "ir_drop"}),
     ],
 )
-def test_what_has_nothing_to_show_is_not_drawn(shown: Measured, missing: set[str]) -> None:
+def test_what_has_nothing_to_show_is_not_drawn(shown: EvaluationResult, missing: set[str]) -> None:
     assert [drawing.name for drawing in value_figures.drawings(shown)] == [
         name for name in documented("Figures") if name not in missing
     ]

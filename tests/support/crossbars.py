@@ -10,7 +10,7 @@ import numpy as np
 
 from imcsim.functional.arrays import AnalogArrays
 from imcsim.functional.chip import WrittenChip, write_chip
-from imcsim.functional.placement import BASIS, Layout, basis_content, combined, direct, layer_content, layout
+from imcsim.functional.placement import BASIS, Placements, basis_content, combined, direct, layer_content, layout
 from imcsim.functional.reading import Reading
 from imcsim.hardware.devices import Cells, DeviceSpec
 from imcsim.hardware.hardware import Hardware, load_hardware
@@ -54,7 +54,7 @@ class Placed:
     hardware: Hardware
     plan: Plan
     layers: Sequence[IntegerLayer]
-    layout: Layout
+    layout: Placements
 
     @property
     def batch(self) -> list[Program]:
@@ -94,18 +94,18 @@ def arrays_of(
     return AnalogArrays(places, cells, Reading(hardware, device, seed, **reading))
 
 
-def on_their_own(layers: Sequence[IntegerLayer], hardware: Hardware) -> Layout:
+def on_their_own(layers: Sequence[IntegerLayer], hardware: Hardware) -> Placements:
     contents = {layer.name: layer_content(layer, hardware, 8) for layer in layers}
-    return Layout(contents, {layer.name: direct(layer, contents[layer.name]) for layer in layers})
+    return Placements(contents, {layer.name: direct(layer, contents[layer.name]) for layer in layers})
 
 
-def from_basis(layers: Sequence[IntegerLayer], hardware: Hardware) -> Layout:
+def from_basis(layers: Sequence[IntegerLayer], hardware: Hardware) -> Placements:
     basis = BasisBroadcast(basis="hadamard").declared(hardware.crossbar.rows, 8)
     content = basis_content(basis, hardware, "basis_broadcast")
-    return Layout({BASIS: content}, {layer.name: combined(layer, basis, content) for layer in layers})
+    return Placements({BASIS: content}, {layer.name: combined(layer, basis, content) for layer in layers})
 
 
-def programmed(places: Layout, device: DeviceSpec, seed: int) -> dict[tuple[str, int], Cells]:
+def programmed(places: Placements, device: DeviceSpec, seed: int) -> dict[tuple[str, int], Cells]:
     step, cells = device.g_max_usiemens - device.g_min_usiemens, {}
     for name, content in places.contents.items():
         for number, block in enumerate(content.blocks):

@@ -13,12 +13,12 @@ import numpy as np
 
 from imcsim.hardware.cost_table import CostTable
 from imcsim.hardware.hardware import load_hardware
-from imcsim.hardware.price_row import Part
+from imcsim.hardware.price_row import PriceRow
 from imcsim.mapping.plan import Mvm, Phase, Plan, Program, Region
 from imcsim.mapping.tiling import cut
-from imcsim.reporting.run_spec import Request
+from imcsim.reporting.run_spec import RunSpec
 from imcsim.timing.engine.contract import Job, JobOp, JobResult, OpTimes, Resource, Stage
-from imcsim.timing.execution import Trace
+from imcsim.timing.execution import Execution
 from imcsim.workload.layers import Input, Linear
 from imcsim.workload.workload import Workload
 
@@ -38,8 +38,8 @@ def costs(convert_pj: float = 2.0) -> CostTable:
     return CostTable("hand", parts, {"chip": 1, "crossbar": 2})
 
 
-def part(per: Any, area_um2: float, leakage_uw: float, actions_pj: dict[str, float], source: str) -> Part:
-    return Part(per=per, area_um2=area_um2, peak_uw=0, leakage_uw=leakage_uw, actions_pj=actions_pj, source=source)
+def part(per: Any, area_um2: float, leakage_uw: float, actions_pj: dict[str, float], source: str) -> PriceRow:
+    return PriceRow(per=per, area_um2=area_um2, peak_uw=0, leakage_uw=leakage_uw, actions_pj=actions_pj, source=source)
 
 
 def ints(values: object) -> np.ndarray:
@@ -72,7 +72,7 @@ def computing() -> tuple[Job, JobResult]:
     return job, result
 
 
-def trace() -> Trace:
+def trace() -> Execution:
     grid = cut(LAYER, HARDWARE)
     write = Program("write a", "a", grid, Region(3, 1, 2), 8)
     phases = (Phase("write a", (write,)), Phase("a", (Mvm("a", LAYER, grid, Region(3, 1, 1)),)))
@@ -90,8 +90,8 @@ def trace() -> Trace:
     )
     times, none = OpTimes(ints([[[0]]]), ints([[50]])), ints([0])
     done = JobResult(1, 1, 50 * NS, 50 * NS, (times,), ints([50]), ints([[0]]), none, none, ints([[50]]))
-    return Trace(WORKLOAD, HARDWARE, plan, 2, jobs, results, ("image",), (once,), (done,))
+    return Execution(WORKLOAD, HARDWARE, plan, 2, jobs, results, ("image",), (once,), (done,))
 
 
-def request() -> Request:
-    return Request(WORKLOAD, HARDWARE, "reprogram", 2)
+def request() -> RunSpec:
+    return RunSpec(WORKLOAD, HARDWARE, "reprogram", 2)

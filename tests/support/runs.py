@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from imcsim.experiments.run import plan_for
-from imcsim.reporting.run_spec import Request
-from imcsim.timing.execution import Trace
+from imcsim.reporting.run_spec import RunSpec
+from imcsim.timing.execution import Execution
 from imcsim.timing.simulate import simulate
 
 
-def simulated(request: Request) -> Trace:
+def simulated(request: RunSpec) -> Execution:
     """Plan and simulate what is asked for."""
     return simulate(plan_for(request), request.workload, request.hardware, request.batch, request.engine)

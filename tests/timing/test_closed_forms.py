@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imcsim.mapping.plan import Program
-from imcsim.reporting.run_spec import Request
-from imcsim.timing.execution import Trace
+from imcsim.reporting.run_spec import RunSpec
+from imcsim.timing.execution import Execution
 from imcsim.workload.workload import Workload
 from tests.support.closed_forms import Layer
 from tests.support.networks import conv, ideal_chip, image, network, one_conv, residual
@@ -23,8 +23,8 @@ TILES = st.integers(1, 12)
 
 def traced(
     workload: Workload, tiles: int, scheme: str, batch: int, write: str = "ideal_single", **options: object
-) -> Trace:
-    request = Request(workload, ideal_chip(write=write, chip__n_tiles=tiles), scheme, batch, options)
+) -> Execution:
+    request = RunSpec(workload, ideal_chip(write=write, chip__n_tiles=tiles), scheme, batch, options)
     return simulated(request)
 
 
@@ -33,15 +33,15 @@ def layer_of(size: tuple[int, int, int, int]) -> tuple[Workload, Layer]:
     return one_conv(c_in, c_out, width, kernel), Layer(c_in * kernel**2, c_out, width**2)
 
 
-def cycles(trace: Trace) -> int:
+def cycles(trace: Execution) -> int:
     return trace.makespan_ps // trace.hardware.period_ps
 
 
-def amount(trace: Trace, component: str, action: str) -> float:
+def amount(trace: Execution, component: str, action: str) -> float:
     return sum(n for (_, c, a), n in trace.amounts().items() if (c, a) == (component, action))
 
 
-def cells_written(trace: Trace) -> float:
+def cells_written(trace: Execution) -> float:
     programs = [op for op in trace.plan.operations() if isinstance(op, Program)]
     return sum(sum(op.grid.cells) * op.region.copies * (1 - op.unchanged_frac) for op in programs)
 

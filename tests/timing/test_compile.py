@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from imcsim.hardware.hardware import load_hardware
 from imcsim.mapping.plan import Compute
 from imcsim.mapping.schemes import registered
-from imcsim.reporting.run_spec import Request
+from imcsim.reporting.run_spec import RunSpec
 from imcsim.timing import engine
 from imcsim.timing.engine.capacity import least_capacities
 from imcsim.timing.engine.contract import UNLIMITED, Edge, Ints, Job, JobOp, JobResult, OpTimes, Resource, Stage
-from imcsim.timing.execution import Trace
+from imcsim.timing.execution import Execution
 from imcsim.timing.uncontended_links import without_private_links
 from imcsim.workload.layers import Concat, Conv, GlobalPool, Layer, Pool
 from imcsim.workload.workload import Workload, load_workload
@@ -31,12 +31,12 @@ TILES = {"resnet20_cifar": 48, "squeezenet": 100, "shufflenet": 200}  # what sta
 PAIR = network(image(4, 4), conv("a", "image", (4, 8), 4), conv("b", "a", (8, 4), 4))  # 64, 128 and 64 bytes
 
 
-def traced(workload: Workload, scheme: str, batch: int, **options: object) -> Trace:
+def traced(workload: Workload, scheme: str, batch: int, **options: object) -> Execution:
     """Compiled and run; keys of ``options`` with a dot set hardware, the others are the scheme's."""
     ideal = options.pop("ideal", ())
     values = {key: options.pop(key) for key in [*options] if "." in key}
     chip = load_hardware("rram-256", {"chip.n_tiles": TILES.get(workload.name, 12), **values}, "ideal_single", ideal)
-    request = Request(workload, chip, scheme, batch, options)
+    request = RunSpec(workload, chip, scheme, batch, options)
     return simulated(request)
 
 
@@ -105,13 +105,13 @@ def test_private_links_may_go_wherever_they_are(seed: int, door: bool, least_hop
 # -- spills ------------------------------------------------------------------------------------------------------------
 
 
-def in_dram(made: Trace) -> list[tuple[str, float]]:
+def in_dram(made: Execution) -> list[tuple[str, float]]:
     """Operations that read or write feature maps in DRAM, and bytes of one image."""
     moved = [(op.name, op.actions.get(("dram", "byte"), 0)) for job in made.jobs for op in job.operations]
     return [(name, size) for name, size in moved if size and not name.startswith("fetch ")]
 
 
-def tiny(workload: Workload, buffer: int, batch: int = 1, ideal: tuple[str, ...] = ()) -> Trace:
+def tiny(workload: Workload, buffer: int, batch: int = 1, ideal: tuple[str, ...] = ()) -> Execution:
     """Layer by layer on one tile of 8 crossbars with a buffer of some bytes."""
     hardware = {"chip.n_tiles": 1, "tile.buffer.capacity_bytes": buffer}
     return traced(workload, "reprogram", batch, ideal=ideal, replication="none", **hardware)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -116,3 +118,16 @@ def test_compiled_code_is_kept_only_for_the_same_sources() -> None:
     assert cache_file._source_stamp == SOURCES
     assert cache_file._load_index()
     assert not other._load_index()
+
+
+class Gone(NamedTuple):
+    """A type of an argument that a later version no longer has."""
+
+
+def test_compiled_code_for_a_type_that_is_gone_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numba unpickles what it kept before it compares stamps."""
+    cache_file = run_events._cache._cache_file
+    monkeypatch.setattr(cache_file, "_index_path", str(tmp_path / "index.nbi"))
+    cache_file._save_index({(Gone,): "data"})
+    monkeypatch.delattr(sys.modules[__name__], "Gone")
+    assert cache_file._load_index() == {}

@@ -18,7 +18,7 @@ from imcsim.hardware.hardware import IDEAL_PARTS, Hardware, load_hardware
 from imcsim.mapping.plan import Mvm
 from imcsim.mapping.schemes import registered
 from imcsim.reporting.report import Report, build_report
-from imcsim.reporting.run_spec import Request
+from imcsim.reporting.run_spec import RunSpec
 from imcsim.workload.workload import Workload, load_workload, n_weights
 from tests.support.closed_forms import Layer
 from tests.support.networks import ideal_chip, one_conv, residual
@@ -40,7 +40,7 @@ def chip(ideal: tuple[str, ...] = (), write: str = "ideal_single", **values: obj
 
 
 def ran(workload: Workload, scheme: str, hardware: Hardware, batch: int = 1, **fields: object) -> Report:
-    return execute(Request(workload, hardware, scheme, batch, **fields))  # type: ignore[arg-type]
+    return execute(RunSpec(workload, hardware, scheme, batch, **fields))  # type: ignore[arg-type]
 
 
 def amounts(report: Report, *without: str) -> dict[tuple[str, str, str], float]:

@@ -5,24 +5,24 @@ from __future__ import annotations
 import pytest
 
 from imcsim.mapping.tiling import cut
-from imcsim.reporting.run_spec import Request
-from imcsim.timing.execution import Trace
+from imcsim.reporting.run_spec import RunSpec
+from imcsim.timing.execution import Execution
 from tests.support.networks import ideal_chip, one_conv
 from tests.support.runs import simulated
 
 FILL = 10 + 2  # one tau and the shift-add depth of rram-256
 
 
-def traced(scheme: str, write: str = "ember2b_word", **options: object) -> Trace:
-    request = Request(one_conv(), ideal_chip(write=write), scheme, options=options)
+def traced(scheme: str, write: str = "ember2b_word", **options: object) -> Execution:
+    request = RunSpec(one_conv(), ideal_chip(write=write), scheme, options=options)
     return simulated(request)
 
 
-def phase_cycles(trace: Trace) -> list[int]:
+def phase_cycles(trace: Execution) -> list[int]:
     return [result.makespan_ps // trace.hardware.period_ps for result in trace.results]
 
 
-def amount(trace: Trace, component: str, action: str) -> float:
+def amount(trace: Execution, component: str, action: str) -> float:
     return sum(n for (_, c, a), n in trace.amounts().items() if (c, a) == (component, action))
 
 

@@ -13,7 +13,7 @@ from imcsim.experiments.run import plan_for
 from imcsim.hardware.hardware import Hardware, idealise, load_hardware
 from imcsim.mapping.plan import Basis, BasisMvm, Digital, Load, Mvm, Plan, Program, Region, Segments, Source
 from imcsim.mapping.tiling import cut
-from imcsim.reporting.run_spec import Request
+from imcsim.reporting.run_spec import RunSpec
 from imcsim.timing.compile import compile_plan
 from imcsim.timing.engine import run
 from imcsim.timing.engine.contract import UNLIMITED, Job, JobResult, Resource
@@ -154,7 +154,7 @@ def test_a_pool_converts_the_columns_of_its_crossbars_in_turn(
 
 def engine_run(workload: Workload, hw: Hardware, plan: Plan | None = None, batch: int = 1) -> tuple[Job, JobResult]:
     """The job of a pipeline of resident layers, and what becomes of it."""
-    plan = plan or plan_for(Request(workload, hw, "static", batch, {"replication": "none"}))
+    plan = plan or plan_for(RunSpec(workload, hw, "static", batch, {"replication": "none"}))
     (job,) = compile_plan(plan, Context(hw, workload), batch).jobs
     return job, run(job, batch)
 
@@ -175,7 +175,7 @@ def test_layers_in_one_pool_wait_for_each_other_unless_adcs_are_ideal() -> None:
 def test_a_pool_of_one_crossbar_is_a_private_adc(copies: str) -> None:
     workload = network(x(10, 5), fc(10, 6, "a", 5), fc(10, 2, "b", 5))
     private, own = (chip({"chip.n_tiles": 5} | sharing) for sharing in ({}, pool(1, 1)))
-    plan = plan_for(Request(workload, private, "static", 2, {"replication": copies}))
+    plan = plan_for(RunSpec(workload, private, "static", 2, {"replication": copies}))
     ends = [[times.end_ps.tolist() for times in engine_run(workload, hw, plan, 2)[1].times] for hw in (private, own)]
     assert ends[0] == ends[1]
 
@@ -190,7 +190,7 @@ def test_a_pool_of_one_crossbar_is_a_private_adc(copies: str) -> None:
 def test_passes_add_up(crossbars: int, left: list[int], back: list[int], fetched: list[int]) -> None:
     """Six crossbars on fewer: each pass but the last leaves six partial sums of a byte, and the next one takes them."""
     layer, hw = fc(10, 6), chip({"chip.n_tiles": 1, "tile.n_crossbars": crossbars, "tile.unit_crossbars": 1})
-    plan = plan_for(Request(network(x(10, 3), layer), hw, "reprogram"))
+    plan = plan_for(RunSpec(network(x(10, 3), layer), hw, "reprogram"))
     passes = [op for op in plan.operations() if isinstance(op, Mvm)]
     assert [left_bytes(op, hw) for op in passes] == left
     assert [read_back_bytes(op, hw) for op in passes] == back
@@ -408,7 +408,7 @@ def test_an_ideal_part_takes_away_its_steps_and_no_others(
     """With buffers that never fill, nor does it cost time; a private ADC is part of its crossbars' time."""
     workload = small_net(channels, size)
     hw = chip({"chip.n_tiles": 120} | pool(2, 1), ("buffer",))
-    plan = plan_for(Request(workload, hw, "static", batch, {"replication": "none"}))
+    plan = plan_for(RunSpec(workload, hw, "static", batch, {"replication": "none"}))
     (job, result), (rest, faster) = (engine_run(workload, h, plan, batch) for h in (hw, idealise(hw, [part])))
     own = {KINDS[part], "none"} | ({"crossbar"} if part == "adc" else set())
     assert asked(job, own) == asked(rest, own)
@@ -421,7 +421,7 @@ def test_an_ideal_part_takes_away_its_steps_and_no_others(
 def test_ideal_buffers_hold_everything(ideal: tuple[str, ...], limited: bool) -> None:
     """In 16 bytes line buffers do not fit, and go through DRAM; everything else has room for a few vectors."""
     workload, hw = small_net([2, 3], 4), chip({"chip.n_tiles": 120, "tile.buffer.capacity_bytes": 16}, ideal)
-    plan = plan_for(Request(workload, hw, "static", options={"replication": "none"}))
+    plan = plan_for(RunSpec(workload, hw, "static", options={"replication": "none"}))
     compiled = compile_plan(plan, Context(hw, workload), 1)
     operations = compiled.jobs[0].operations
     read = {edge.producer for op in operations for edge in op.edges}

@@ -19,7 +19,7 @@ from imcsim.mapping.basis.fit import FitOptions, fit_file
 from imcsim.mapping.basis.fitted import FittedBasis, load_fitted, save_fitted
 from imcsim.mapping.plan import Basis
 from imcsim.mapping.schemes.masks import schedule
-from imcsim.training.basis.options import TrainOptions
+from imcsim.training.basis.options import BasisTrainOptions
 from imcsim.util.errors import ImcsimError
 from imcsim.workload.datasets import Dataset, load_dataset
 from imcsim.workload.quantise import quantise
@@ -33,7 +33,7 @@ from imcsim.training.basis.contest import Contest, choose_anew  # noqa: E402
 from imcsim.training.basis.train import train  # noqa: E402
 from imcsim.training.images import augmented, split  # noqa: E402
 
-OPTIONS = TrainOptions(epochs=6, batch=50, rate=2e-2, validation=0.2)
+OPTIONS = BasisTrainOptions(epochs=6, batch=50, rate=2e-2, validation=0.2)
 CHANNELS, CLASSES, N_TRAIN = (16, 32), 10, 1200
 
 

@@ -24,7 +24,7 @@ from torch import nn  # noqa: E402
 from imcsim.training.hic.ageing import AgeingOptions, ageing, some  # noqa: E402
 from imcsim.training.hic.layers import HybridLayer, convert, hybrid_layers  # noqa: E402
 from imcsim.training.hic.pulse_trains import outer, pulses, scale_of  # noqa: E402
-from imcsim.training.hic.runs import Run, execute, tuned  # noqa: E402
+from imcsim.training.hic.runs import TrainingRun, execute, tuned  # noqa: E402
 from imcsim.training.hic.train import Trained, accuracy, train, warnings  # noqa: E402
 from imcsim.training.images import changed  # noqa: E402
 from imcsim.training.networks import NETWORKS, mlp, resnet8, resnet32, small_cnn  # noqa: E402
@@ -451,8 +451,8 @@ def test_lost_carries_are_said(digits: tuple[Dataset, Dataset], tmp_path: Path) 
 def test_runs_are_done_once_and_tell_all(digits: tuple[Dataset, Dataset], tmp_path: Path) -> None:
     options = replace(OPTIONS, epochs=2)
     task = Task(mlp, *digits)
-    runs = [Run(options, 0.5, ageing=AgeingOptions(ages_s=(1.0,), fixes=("none",)))]
-    runs += [Run(replace(options, weights="float", rate=0.1))]
+    runs = [TrainingRun(options, 0.5, ageing=AgeingOptions(ages_s=(1.0,), fixes=("none",)))]
+    runs += [TrainingRun(replace(options, weights="float", rate=0.1))]
     first = execute(task, runs, tmp_path)
     called: list[int] = []
     assert execute(task, runs, tmp_path, lambda done, total, step: called.append(done)) == first
@@ -470,14 +470,14 @@ def test_runs_are_done_once_and_tell_all(digits: tuple[Dataset, Dataset], tmp_pa
 
 def test_rates_are_chosen_without_the_test_images(digits: tuple[Dataset, Dataset], tmp_path: Path) -> None:
     task = Task(mlp, *digits)
-    rate, entries, _ = tuned(task, Run(replace(OPTIONS, epochs=2)), (1e-6, 1.0), tmp_path)
+    rate, entries, _ = tuned(task, TrainingRun(replace(OPTIONS, epochs=2)), (1e-6, 1.0), tmp_path)
     assert rate == 1.0
     assert all("accuracy_frac" not in entry for entry in entries)
 
 
 def test_a_rate_that_fails_is_not_chosen(digits: tuple[Dataset, Dataset], tmp_path: Path) -> None:
     hybrid = HybridOptions(IDEAL, refresh_every=10_000, range_sigmas=0.5)
-    run = Run(replace(OPTIONS, epochs=2, hybrid=hybrid))
+    run = TrainingRun(replace(OPTIONS, epochs=2, hybrid=hybrid))
     rate, entries, failed = tuned(Task(mlp, *digits), run, (0.001, 30.0), tmp_path)
     assert (rate, len(entries)) == (0.001, 1)
     assert "saturated" in failed[0]
@@ -496,14 +496,14 @@ def test_what_was_done_is_forgotten_where_labels_or_code_change(digits: tuple[Da
 def test_images_that_do_not_fit_are_refused(digits: tuple[Dataset, Dataset], tmp_path: Path) -> None:
     small = Dataset("small", digits[1].images[:, :, :4], digits[1].labels)
     with pytest.raises(ImcsimError, match="small: its images are 1x4x8, those of digits are 1x8x8"):
-        execute(Task(mlp, digits[0], small), [Run(OPTIONS)], tmp_path)
+        execute(Task(mlp, digits[0], small), [TrainingRun(OPTIONS)], tmp_path)
     more = Dataset("more", digits[1].images, digits[1].labels + 1)
     with pytest.raises(ImcsimError, match="more: has labels up to 10, digits has 10 classes"):
-        execute(Task(mlp, digits[0], more), [Run(OPTIONS)], tmp_path)
+        execute(Task(mlp, digits[0], more), [TrainingRun(OPTIONS)], tmp_path)
     with pytest.raises(ImcsimError, match="--network: gives 3 numbers for an image, there are 10 classes"):
-        execute(Task(lambda c, k, w: mlp(c, 3, w), *digits), [Run(OPTIONS)], tmp_path)
+        execute(Task(lambda c, k, w: mlp(c, 3, w), *digits), [TrainingRun(OPTIONS)], tmp_path)
     with pytest.raises(ImcsimError, match="--network: does not take images of 1x8x8"):
-        execute(Task(lambda c, k, w: resnet8(c + 1, k, w), *digits), [Run(OPTIONS)], tmp_path)
+        execute(Task(lambda c, k, w: resnet8(c + 1, k, w), *digits), [TrainingRun(OPTIONS)], tmp_path)
 
 
 def test_a_small_cnn_reads_images_of_several_sizes() -> None:

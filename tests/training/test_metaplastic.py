@@ -14,7 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imcsim.hardware.devices import load_device
-from imcsim.training.metaplastic import KINDS, Images, Options, RuleSpec, Task, learn, load_rule, permuted, rules, split
+from imcsim.training.metaplastic import (
+    KINDS,
+    Images,
+    LearningTask,
+    Options,
+    RuleSpec,
+    learn,
+    load_rule,
+    permuted,
+    rules,
+    split,
+)
 from imcsim.training.metaplastic.adam import Adam
 from imcsim.training.metaplastic.cells import LevelCells
 from imcsim.training.metaplastic.network import Norm, gradients
@@ -41,11 +52,11 @@ def any_rule(kind: str, m: float) -> RuleSpec:
 
 
 @pytest.fixture(scope="module")
-def digits() -> Task:
+def digits() -> LearningTask:
     """8x8 digits: 1,297 to learn from, 500 to be judged by."""
     found = datasets.load_digits()
     x, labels = (found.data / 16).astype(np.float32), found.target.astype(np.int64)
-    return Task("digits", Images(x[:1297], labels[:1297]), Images(x[1297:], labels[1297:]))
+    return LearningTask("digits", Images(x[:1297], labels[:1297]), Images(x[1297:], labels[1297:]))
 
 
 # -- rules -------------------------------------------------------------------------------------------------------------
@@ -226,7 +237,7 @@ def test_stuck_cells_stay_stuck() -> None:
 # -- training ----------------------------------------------------------------------------------------------------------
 
 
-def test_consolidation_keeps_the_first_task(digits: Task) -> None:
+def test_consolidation_keeps_the_first_task(digits: LearningTask) -> None:
     """Of two pixel orders with three seeds; without it much of the first is lost."""
     tasks = permuted(digits, 2, seed=5)
     for free, firm in (
@@ -243,7 +254,7 @@ def test_consolidation_keeps_the_first_task(digits: Task) -> None:
         assert keeps[1, 1] > 0.7
 
 
-def test_a_run_is_its_seed(digits: Task) -> None:
+def test_a_run_is_its_seed(digits: LearningTask) -> None:
     tasks, rule, device = split(digits, 5), load_rule("multi_level", m=2.0, n_levels=4), load_device("rram_milo2021")
     options = replace(OPTIONS, epochs=2)
     one, two, other = (learn(tasks, rule, replace(options, seed=seed), device) for seed in (1, 1, 2))
@@ -257,12 +268,12 @@ def test_a_run_is_its_seed(digits: Task) -> None:
     assert 0 < one.writes_per_cell["mean"] <= one.writes_per_cell["p99_9"] <= one.writes_per_cell["max"] <= one.updates
 
 
-def test_strong_consolidation_writes_less(digits: Task) -> None:
+def test_strong_consolidation_writes_less(digits: LearningTask) -> None:
     free, firm = (learn([digits], load_rule("binarised", m=m), OPTIONS).writes_per_cell for m in (0.0, 50.0))
     assert firm["mean"] < 0.7 * free["mean"]
 
 
-def test_tasks_are_parts_and_orders_of_the_images(digits: Task) -> None:
+def test_tasks_are_parts_and_orders_of_the_images(digits: LearningTask) -> None:
     parts = split(digits, 2)
     assert [task.name for task in parts] == [f"digits {i}-{i + 1}" for i in range(0, 10, 2)]
     assert sum(len(task.train.labels) for task in parts) == len(digits.train.labels)
@@ -282,7 +293,7 @@ def test_examples_of_the_page(code: str, capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out
 
 
-def test_what_cannot_be_is_refused(digits: Task) -> None:
+def test_what_cannot_be_is_refused(digits: LearningTask) -> None:
     binarised = load_rule("binarised", m=1.0)
     for act, problem in (
         (lambda: load_rule("binarized", m=1.0), "did you mean 'binarised'"),
@@ -293,8 +304,11 @@ def test_what_cannot_be_is_refused(digits: Task) -> None:
         (lambda: learn([], binarised), "one or more"),
         (lambda: learn([digits, split(digits, 5)[0]], binarised), "all alike"),
         (lambda: split(digits, 3), "no whole number"),
-        (lambda: Task("short", Images(digits.train.x, digits.train.labels[1:]), digits.test), "do not fit"),
-        (lambda: Task("dark", digits.train, Images(np.full((1, 64), np.nan, np.float32), np.array([0]))), "no number"),
+        (lambda: LearningTask("short", Images(digits.train.x, digits.train.labels[1:]), digits.test), "do not fit"),
+        (
+            lambda: LearningTask("dark", digits.train, Images(np.full((1, 64), np.nan, np.float32), np.array([0]))),
+            "no number",
+        ),
     ):
         with pytest.raises(ImcsimError, match=problem):
             act()

@@ -22,7 +22,7 @@ from imcsim.hardware.update_circuit import UpdateCircuit, load_circuit
 from imcsim.mapping.plan import AccumulatorUpdate, OuterProduct, Region, TransposeMvm
 from imcsim.mapping.tiling import cut
 from imcsim.mapping.update_rates import UpdateRates, assumed_rates, load_rates
-from imcsim.reporting.run_spec import Request
+from imcsim.reporting.run_spec import RunSpec
 from imcsim.timing import engine
 from imcsim.timing.compile import compile_plan
 from imcsim.timing.engine.contract import UNLIMITED, Job, Stage
@@ -622,7 +622,7 @@ def test_the_softmax_of_a_network_is_its_loss() -> None:
 def test_calibration_is_a_forward_pass_with_two_operations_more_for_each_output() -> None:
     workload, chip = tiny(), small_chip()
     found = simulate_calibration(workload, chip, 6)
-    plain = execute(Request(workload, chip, "static", 6, {"replication": "none"}))
+    plain = execute(RunSpec(workload, chip, "static", 6, {"replication": "none"}))
     mine, theirs = found.trace.amounts(), plain.trace.amounts()
     outputs = sum(layer.elements for layer in workload.weighted)
     more = {key: mine[key] - theirs[key] for key in mine if mine[key] != theirs[key]}

@@ -193,12 +193,12 @@ def test_two_studies_of_the_same_seed_are_the_same(
 def test_an_interrupted_study_goes_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from imcsim.training.hic.ageing import AgeingOptions
     from imcsim.training.hic.options import TrainOptions
-    from imcsim.training.study.request import Request
+    from imcsim.training.study.request import StudySpec
     from imcsim.training.study.study import study
     from imcsim.util.progress import silent
 
     options = TrainOptions(epochs=2)
-    request = Request(options=options, ageing=AgeingOptions((1.0,), fixes=("none",)), batch_s=1e-4)
+    request = StudySpec(options=options, ageing=AgeingOptions((1.0,), fixes=("none",)), batch_s=1e-4)
     seen: list[str] = []
 
     def stop(done: int, total: int, step: str) -> None:

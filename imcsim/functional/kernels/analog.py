@@ -39,7 +39,7 @@ class Tables(NamedTuple):
     variances: Entries  # like entries, of the variances of single cells; (0,) where all cells are alike
 
 
-class Converter(NamedTuple):
+class CodeMap(NamedTuple):
     """An ADC."""
 
     origin: int  # uniform: code = (sum - origin) >> shift, clipped to 0 ... top
@@ -78,7 +78,7 @@ def multiply(
     inputs: Inputs,
     numbers: NDArray[np.uint64],
     tables: Tables,
-    converter: Converter,
+    converter: CodeMap,
     noise: Noise,
     phases: Phases,
     results: Results,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from imcsim.hardware.price_row import Part
+from imcsim.hardware.price_row import PriceRow
 from imcsim.util.config import Spec
 
 
@@ -68,6 +68,6 @@ class AdcSpec(Spec):
             return self.sharing.n_per_crossbar
         return self.sharing.n_per_pool / self.sharing.crossbars_per_pool
 
-    def part(self) -> Part | None:
+    def part(self) -> PriceRow | None:
         """The price row that this kind computes; None where the hardware file lists it as ``parts.adc``."""
         return None

@@ -14,12 +14,12 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, field_validator
 
 from imcsim.hardware.adcs._base import AdcSpec
-from imcsim.hardware.price_row import Part
+from imcsim.hardware.price_row import PriceRow
 from imcsim.util import config, units
 from imcsim.util.presets import shipped_dir
 
 
-class Fit(config.Spec):
+class SurveyFit(config.Spec):
     """The coefficients, natural logarithms of Hz, nm, pJ and um2; figures of merit in dB. See hwconfigs/fits."""
 
     source: str
@@ -39,10 +39,10 @@ class Fit(config.Spec):
 
 
 @cache
-def fit() -> Fit:
+def fit() -> SurveyFit:
     """The coefficients from ``hwconfigs/fits/adc_survey.yaml``."""
     path = shipped_dir("hwconfigs") / "fits" / "adc_survey.yaml"
-    return config.build(Fit, config.read_yaml(path), str(path))
+    return config.build(SurveyFit, config.read_yaml(path), str(path))
 
 
 class Spec(AdcSpec):
@@ -83,10 +83,10 @@ class Spec(AdcSpec):
         logs = c.area_per_log_node * math.log(self.node_nm) + c.area_per_log_rate * math.log(self.rate_hz)
         return math.exp(c.area_intercept + logs + c.area_per_log_energy * math.log(self.energy_pj))
 
-    def part(self) -> Part:
+    def part(self) -> PriceRow:
         """The price row ``adc``: a fifth of the energy at full rate is leakage, as the fit was released."""
         n, power_uw = self.mean_per_crossbar, self.energy_pj / self.convert_ns * units.UW_PER_MW  # pJ/ns are mW
-        return Part(
+        return PriceRow(
             per="crossbar",
             count=n,
             area_um2=n * self.area_um2,

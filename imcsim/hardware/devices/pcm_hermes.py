@@ -32,7 +32,7 @@ class Branches(NamedTuple):
         return np.where(r < self.split, low, polynomial(r, self.coefficients))
 
 
-class Fit(NamedTuple):
+class HermesFit(NamedTuple):
     """What differs between one and two devices."""
 
     g_max_usiemens: float
@@ -44,14 +44,14 @@ class Fit(NamedTuple):
 
 EXPONENT_MEAN = Branches(0.0945, -0.0387, -0.0182, 0.0720, 0.13, (0.0736, -0.0126, -0.0436))  # aihwkit
 FITS = {  # all numbers: aihwkit
-    1: Fit(
+    1: HermesFit(
         10.35,
         200.0,
         (0.15781817, 2.32443916, -2.16310839, 0.68841818),
         Branches(0.3039, -0.0120, -0.0023, 0.0124, 0.04, (0.0104, 0.0116, -0.0165)),
         Branches(0.1591, -0.0078, 0.0038, 0.0179, 0.04, (0.0088, 0.0768, -0.1352, 0.0664)),
     ),
-    2: Fit(
+    2: HermesFit(
         20.7,
         300.0,
         (0.16603222, 4.71806468, -8.48101252, 4.68961419),

@@ -36,9 +36,9 @@ class Scheme(Spec):
     name: ClassVar[str]
     on_digital: str = "none"
 
-    def blocks(self, workload: Workload, hardware: Hardware) -> tuple[Block, ...]:
+    def layer_groups(self, workload: Workload, hardware: Hardware) -> tuple[LayerGroup, ...]:
         """The network in execution order, one block per layer on crossbars; ImcsimError where there is none."""
-        return blocks(workload, hardware, self._digital_layers(workload))
+        return layer_groups(workload, hardware, self._digital_layers(workload))
 
     def _digital_layers(self, workload: Workload) -> frozenset[str]:
         weighted = {layer.name: layer for layer in workload.weighted}
@@ -70,7 +70,7 @@ class Chain:
 
 
 @dataclass(frozen=True)
-class Block:
+class LayerGroup:
     """A weighted layer, the element-wise layers that are done in its digital stage, and what follows it.
 
     ``tail`` holds the inputs that this block reads first and the digital layers up to the next weighted layer.
@@ -87,7 +87,9 @@ def _is_depthwise(layer: WeightedLayer) -> bool:
     return isinstance(layer, Conv) and 1 < layer.groups == layer.in_channels
 
 
-def blocks(workload: Workload, hardware: Hardware, on_digital: frozenset[str] = frozenset()) -> tuple[Block, ...]:
+def layer_groups(
+    workload: Workload, hardware: Hardware, on_digital: frozenset[str] = frozenset()
+) -> tuple[LayerGroup, ...]:
     """The network in execution order, one block per weighted layer that is not computed ``on_digital`` units."""
     absorbed: dict[str, tuple[Layer, ...]] = {}
     gone: set[str] = set()
@@ -116,7 +118,9 @@ def blocks(workload: Workload, hardware: Hardware, on_digital: frozenset[str] = 
         return tuple(Chain(layer, absorbed[layer.name]) for layer in layers)
 
     return tuple(
-        Block(layer, cut(layer, hardware), absorbed[layer.name], chains(heads[layer.name]), chains(tails[layer.name]))
+        LayerGroup(
+            layer, cut(layer, hardware), absorbed[layer.name], chains(heads[layer.name]), chains(tails[layer.name])
+        )
         for layer in workload.weighted
         if layer.name not in on_digital
     )
@@ -147,12 +151,12 @@ def _absorbed(layer: Layer, workload: Workload) -> tuple[Layer, ...]:
     return tuple(chain)
 
 
-def surround(block: Block, core: Sequence[Operation], region: Region) -> tuple[Operation, ...]:
+def with_digital_neighbours(block: LayerGroup, core: Sequence[Operation], region: Region) -> tuple[Operation, ...]:
     """The operations of a block: its head, the core that a scheme chose for its weights, its tail."""
-    return (*digital(block.head, region), *core, *digital(block.tail, region))
+    return (*digital_operations(block.head, region), *core, *digital_operations(block.tail, region))
 
 
-def digital(chains: Sequence[Chain], region: Region) -> tuple[Operation, ...]:
+def digital_operations(chains: Sequence[Chain], region: Region) -> tuple[Operation, ...]:
     """Inputs and digital layers as operations on the lanes of a region."""
     return tuple(
         Source(chain.layer.name, chain.layer, region)
@@ -162,17 +166,17 @@ def digital(chains: Sequence[Chain], region: Region) -> tuple[Operation, ...]:
     )
 
 
-def resident(block: Block, region: Region) -> Mvm:
+def resident_mvm(block: LayerGroup, region: Region) -> Mvm:
     """A block's weighted layer on weights that stay where they are."""
     return Mvm(block.layer.name, block.layer, block.grid, region, block.absorbed)
 
 
-def crossbars_of(parts: Sequence[Block]) -> int:
+def crossbars_of(parts: Sequence[LayerGroup]) -> int:
     """Crossbars that hold all weights of some blocks at once."""
     return sum(block.grid.crossbars for block in parts)
 
 
-def side_by_side(kept: Sequence[Block], first: int) -> dict[str, Region]:
+def side_by_side(kept: Sequence[LayerGroup], first: int) -> dict[str, Region]:
     """Crossbars of their own for resident blocks, by layer, from crossbar ``first`` on."""
     regions = {}
     for block in kept:
@@ -181,7 +185,7 @@ def side_by_side(kept: Sequence[Block], first: int) -> dict[str, Region]:
     return regions
 
 
-def written(kept: Sequence[Block], regions: Mapping[str, Region]) -> tuple[Program, ...]:
+def program_all(kept: Sequence[LayerGroup], regions: Mapping[str, Region]) -> tuple[Program, ...]:
     """The writes of resident blocks, once in the device's life."""
     return tuple(
         Program(f"write {b.layer.name}", b.layer.name, b.grid, regions[b.layer.name], b.layer.weight_quant.bits)

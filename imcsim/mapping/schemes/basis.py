@@ -15,8 +15,15 @@ from pydantic import ConfigDict, Field, PositiveInt, model_validator
 from imcsim.hardware.hardware import Hardware
 from imcsim.mapping.basis.fitted import LayerCoefficients, load_fitted
 from imcsim.mapping.plan import Basis, Phase, Plan
-from imcsim.mapping.schemes.base import Scheme, crossbars_of, resident, side_by_side, surround, written
-from imcsim.mapping.schemes.combination import Combination, beside
+from imcsim.mapping.schemes.base import (
+    Scheme,
+    crossbars_of,
+    program_all,
+    resident_mvm,
+    side_by_side,
+    with_digital_neighbours,
+)
+from imcsim.mapping.schemes.combination import Combination, with_overlapped_loads
 from imcsim.mapping.schemes.masks import Colouring
 from imcsim.workload.workload import Workload
 
@@ -87,14 +94,14 @@ class BasisScheme(Scheme):
         return Basis(length, *sizes, self.route, self.sum, self.lines, self.basis)
 
     def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
-        parts = self.blocks(workload, hardware)
+        parts = self.layer_groups(workload, hardware)
         stay = load_fitted(self.file).resident if self.file else ()
         kept = [block for block in parts if block.layer.name in stay]
         shared = hardware.n_crossbars - crossbars_of(kept)
         combined = Combination(self, [b for b in parts if b not in kept], hardware, shared, 0, seed)
         homes = side_by_side(kept, shared)
         groups = [
-            surround(b, [resident(b, home)], home) if home else combined.operations(b)
+            with_digital_neighbours(b, [resident_mvm(b, home)], home) if home else combined.operations(b)
             for b in parts
             for home in [homes.get(b.layer.name)]
         ]
@@ -102,13 +109,15 @@ class BasisScheme(Scheme):
         if self.layers == "stream":
             phases: tuple[Phase, ...] = (Phase("all layers", (*loads, *(op for group in groups for op in group))),)
         else:
-            phases = beside([Phase(b.layer.name, group) for b, group in zip(parts, groups, strict=True)], loads)
+            phases = with_overlapped_loads(
+                [Phase(b.layer.name, group) for b, group in zip(parts, groups, strict=True)], loads
+            )
         return Plan(
             self.name,
             phases,
             crossbars_of(parts),
             combined.region.total + crossbars_of(kept),
-            (*combined.setup(), *written(kept, homes)),
+            (*combined.setup(), *program_all(kept, homes)),
             combined.notes(),
             combined.assumed(),
             combined.facts(),

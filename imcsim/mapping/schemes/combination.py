@@ -11,7 +11,7 @@ import numpy as np
 
 from imcsim.hardware.hardware import Hardware, SramBuffer, VectorUnit
 from imcsim.mapping.plan import Basis, BasisMvm, Load, Operation, Phase, Program, Region, Segments
-from imcsim.mapping.schemes.base import Block, surround
+from imcsim.mapping.schemes.base import LayerGroup, with_digital_neighbours
 from imcsim.mapping.schemes.masks import Colouring, Slots, schedule, synthetic
 from imcsim.mapping.tiling import TileGrid
 from imcsim.util.errors import ImcsimError
@@ -41,7 +41,13 @@ class Combination:
     """The copies of a basis on some crossbars, and the layers that are combined from it."""
 
     def __init__(
-        self, scheme: BasisChoice, parts: Sequence[Block], hardware: Hardware, crossbars: int, first: int, seed: int
+        self,
+        scheme: BasisChoice,
+        parts: Sequence[LayerGroup],
+        hardware: Hardware,
+        crossbars: int,
+        first: int,
+        seed: int,
     ) -> None:
         if not parts:
             raise ImcsimError(f"scheme '{scheme.name}'", "no layer is left for the basis", "take --scheme static")
@@ -55,7 +61,7 @@ class Combination:
         if scheme.route == "exclusive":
             self.slots = {b.layer.name: self._schedule(b, seed) for b in parts}
 
-    def _schedule(self, block: Block, seed: int) -> Slots:
+    def _schedule(self, block: LayerGroup, seed: int) -> Slots:
         cut = self.cut(block)  # which also checks a file against the layer
         if self.fitted:
             return schedule(self.fitted[block.layer.name].values, self.basis, self.scheme.colouring)
@@ -113,7 +119,7 @@ class Combination:
     def vectors_per_crossbar(self) -> int:
         return self.hardware.crossbar.columns // self.columns_per_vector
 
-    def cut(self, block: Block) -> Segments:
+    def cut(self, block: LayerGroup) -> Segments:
         """How a layer is cut; small groups share a segment, as many as its length takes."""
         layer, length = block.layer, self.basis.length
         together = min(layer.groups, max(1, length // layer.rows)) if layer.groups > 1 else 1
@@ -136,7 +142,7 @@ class Combination:
             correction_bits=own.residual.bits(cut.rows),
         )
 
-    def operations(self, block: Block) -> tuple[Operation, ...]:
+    def operations(self, block: LayerGroup) -> tuple[Operation, ...]:
         """The operations of a block that is combined from the basis."""
         segments, slots = self.cut(block), self.slots.get(block.layer.name)
         if slots:
@@ -145,9 +151,9 @@ class Combination:
             kernels = block.layer.channels * segments.terms / segments.count
             segments = replace(segments, masks=slots.masks / kernels)
         core = BasisMvm(block.layer.name, block.layer, self.region, self.basis, segments, block.absorbed)
-        return surround(block, [core], self.region)
+        return with_digital_neighbours(block, [core], self.region)
 
-    def cycles(self, block: Block, copies: int, batch: int) -> float:
+    def cycles(self, block: LayerGroup, copies: int, batch: int) -> float:
         """Closed-form cycles of a batch: the longer of the analog and the digital part, ceil(Bt P S / D) T_in tau."""
         hw, layer = self.hardware, block.layer
         segments = self.cut(block)
@@ -165,7 +171,7 @@ class Combination:
         combine = -(-macs // unit.mac_lanes) if isinstance(unit, VectorUnit) else 0
         return vectors * max(phases * tau, combine)
 
-    def coefficient_bytes(self, block: Block) -> int:
+    def coefficient_bytes(self, block: LayerGroup) -> int:
         """Stored coefficients of a layer, S N q of them on average, each with sign and index, and its corrections."""
         cut = self.cut(block)
         bits = cut.nonzeros * self.basis.coefficient_bits + cut.corrections * cut.correction_bits
@@ -234,7 +240,7 @@ def _is_of(own: LayerCoefficients, cut: Segments, layer: WeightedLayer) -> bool:
     return sizes and own.residual.fits(layer.channels * layer.rows)
 
 
-def beside(phases: Sequence[Phase], loads: Sequence[Load]) -> tuple[Phase, ...]:
+def with_overlapped_loads(phases: Sequence[Phase], loads: Sequence[Load]) -> tuple[Phase, ...]:
     """Phases in a row, each with the load for the next one beside it; that of the first one is a phase of its own."""
     by_layer = {load.layer: load for load in loads}
     wanted = [(by_layer[phase.name],) if phase.name in by_layer else () for phase in phases]

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from imcsim.hardware.hardware import Hardware
 from imcsim.mapping.plan import Digital, Load, Phase, Plan, Region
-from imcsim.mapping.schemes.base import Block, Scheme, crossbars_of, surround
-from imcsim.mapping.schemes.combination import beside
+from imcsim.mapping.schemes.base import LayerGroup, Scheme, crossbars_of, with_digital_neighbours
+from imcsim.mapping.schemes.combination import with_overlapped_loads
 from imcsim.workload.workload import Workload
 
 
@@ -17,10 +17,10 @@ class DigitalOnly(Scheme):
     name: ClassVar[str] = "digital"
 
     def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
-        parts = self.blocks(workload, hardware)
+        parts = self.layer_groups(workload, hardware)
         regions = [_all_tiles(block, hardware, batch) for block in parts]
         phases = [
-            Phase(b.layer.name, surround(b, [Digital(b.layer.name, b.layer, r, b.absorbed)], r))
+            Phase(b.layer.name, with_digital_neighbours(b, [Digital(b.layer.name, b.layer, r, b.absorbed)], r))
             for b, r in zip(parts, regions, strict=True)
         ]
         loads = [
@@ -33,10 +33,12 @@ class DigitalOnly(Scheme):
             )
             for b, r in zip(parts, regions, strict=True)
         ]
-        return Plan(self.name, beside(phases, loads), crossbars_of(parts), 0, notes=("no crossbar is used",))
+        return Plan(
+            self.name, with_overlapped_loads(phases, loads), crossbars_of(parts), 0, notes=("no crossbar is used",)
+        )
 
 
-def _all_tiles(block: Block, hardware: Hardware, batch: int) -> Region:
+def _all_tiles(block: LayerGroup, hardware: Hardware, batch: int) -> Region:
     """The whole chip: positions side by side, and where there are fewer than tiles, several tiles for each."""
     side_by_side = min(block.layer.positions * batch, hardware.chip.n_tiles)
     tiles_each = hardware.chip.n_tiles // side_by_side

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from imcsim.hardware.hardware import Hardware, VectorUnit
-from imcsim.mapping.schemes.base import Block
+from imcsim.mapping.schemes.base import LayerGroup
 from imcsim.mapping.tiling import TileGrid
 from imcsim.workload.workload import n_macs
 
 
-def vector_cycles(block: Block, hardware: Hardware) -> int:
+def vector_cycles(block: LayerGroup, hardware: Hardware) -> int:
     """Steady-state cycles of one vector on resident weights: input phases times tau of the fullest crossbar."""
     bits = block.layer.input_quant.bits
     return max(
@@ -17,12 +17,12 @@ def vector_cycles(block: Block, hardware: Hardware) -> int:
     )
 
 
-def compute_cycles(block: Block, hardware: Hardware, batch: int, copies: int = 1) -> int:
+def compute_cycles(block: LayerGroup, hardware: Hardware, batch: int, copies: int = 1) -> int:
     """Cycles of all vectors of a batch: ceil(Bt P / rho) T_in tau."""
     return -(-batch * block.layer.positions // copies) * vector_cycles(block, hardware)
 
 
-def product_cycles(block: Block, hardware: Hardware, batch: int) -> int:
+def product_cycles(block: LayerGroup, hardware: Hardware, batch: int) -> int:
     """Cycles of the products of activations behind a block, as in attention, on the tiles that one copy covers."""
     unit = hardware.tile.digital
     if not isinstance(unit, VectorUnit):

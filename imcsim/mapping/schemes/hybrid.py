@@ -13,7 +13,15 @@ from pydantic import PositiveInt, model_validator
 from imcsim.hardware.hardware import Hardware
 from imcsim.mapping.basis.fitted import load_fitted
 from imcsim.mapping.plan import Load, Phase, Plan, Region
-from imcsim.mapping.schemes.base import Block, Scheme, crossbars_of, resident, side_by_side, surround, written
+from imcsim.mapping.schemes.base import (
+    LayerGroup,
+    Scheme,
+    crossbars_of,
+    program_all,
+    resident_mvm,
+    side_by_side,
+    with_digital_neighbours,
+)
 from imcsim.mapping.schemes.basis import BasisBroadcast, BasisInferred, BasisScheme, BasisSource
 from imcsim.mapping.schemes.combination import Combination
 from imcsim.mapping.schemes.estimates import compute_cycles, product_cycles, write_cycles, write_rounds
@@ -43,7 +51,7 @@ class Hybrid(Scheme):
         return self
 
     def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
-        parts = self.blocks(workload, hardware)
+        parts = self.layer_groups(workload, hardware)
         rest = self._rest(parts, hardware, batch, seed)
         changing, shared = _choose(parts, hardware, batch, rest)
         kept = [b for b in parts if b not in changing]
@@ -66,19 +74,19 @@ class Hybrid(Scheme):
             tuple(phases),
             crossbars_of(parts),
             crossbars_of(kept) + made.plan.crossbars_used,
-            (*made.plan.setup, *written(kept, regions)),
+            (*made.plan.setup, *program_all(kept, regions)),
             (note, *made.plan.notes),
             made.plan.assumed,
             {**made.plan.facts, "resident": [b.layer.name for b in kept]},
             in_flight=self.in_flight if rest.streamed else "all",
         )
 
-    def _rest(self, parts: Sequence[Block], hardware: Hardware, batch: int, seed: int) -> Rest:
+    def _rest(self, parts: Sequence[LayerGroup], hardware: Hardware, batch: int, seed: int) -> Rest:
         if self.rest == "reprogram":
             return Rewritten(parts, hardware, batch)
         scheme = {"basisn_inferred": BasisInferred, "basis_broadcast": BasisBroadcast}[self.rest](basis=self.basis)
-        resident = load_fitted(scheme.file).resident if scheme.file else ()
-        others = [block for block in parts if block.layer.name not in resident]
+        resident_mvm = load_fitted(scheme.file).resident if scheme.file else ()
+        others = [block for block in parts if block.layer.name not in resident_mvm]
         return Combined(scheme, others, hardware, batch, seed)
 
 
@@ -97,7 +105,7 @@ class Rest(ABC):
     ``parts``: the blocks that may run so; all others have to stay.
     """
 
-    parts: Sequence[Block]
+    parts: Sequence[LayerGroup]
     least: int  # crossbars that it needs at least
     streamed: bool  # resident layers run beside it, in one pipeline
 
@@ -106,7 +114,7 @@ class Rest(ABC):
         """Closed-form cycles of each of ``parts`` for the whole batch."""
 
     @abstractmethod
-    def build(self, others: Sequence[Block], shared: int) -> Made:
+    def build(self, others: Sequence[LayerGroup], shared: int) -> Made:
         """The phases of the blocks that do not stay."""
 
 
@@ -115,7 +123,9 @@ class Combined(Rest):
 
     streamed = True
 
-    def __init__(self, scheme: BasisScheme, parts: Sequence[Block], hardware: Hardware, batch: int, seed: int) -> None:
+    def __init__(
+        self, scheme: BasisScheme, parts: Sequence[LayerGroup], hardware: Hardware, batch: int, seed: int
+    ) -> None:
         self.scheme, self.parts, self.hardware, self.batch, self.seed = scheme, parts, hardware, batch, seed
         self.whole = Combination(self.scheme, parts, hardware, hardware.n_crossbars, 0, seed)
         self.least = self.whole.crossbars_per_copy
@@ -123,7 +133,7 @@ class Combined(Rest):
     def cycles(self, shared: int) -> list[float]:
         return [self.whole.cycles(block, shared // self.least, self.batch) for block in self.parts]
 
-    def build(self, others: Sequence[Block], shared: int) -> Made:
+    def build(self, others: Sequence[LayerGroup], shared: int) -> Made:
         if not others:
             return Made({}, (), Plan(self.scheme.name, (), 0, 0))
         combined = Combination(self.scheme, others, self.hardware, shared, 0, self.seed)
@@ -147,20 +157,20 @@ class Rewritten(Rest):
     least = 1
     streamed = False
 
-    def __init__(self, parts: Sequence[Block], hardware: Hardware, batch: int) -> None:
+    def __init__(self, parts: Sequence[LayerGroup], hardware: Hardware, batch: int) -> None:
         self.parts, self.hardware, self.batch = parts, hardware, batch
         self.writes = [write_cycles(block.grid, hardware, 0.0) for block in parts]
 
     def cycles(self, shared: int) -> list[float]:
         return [self._block_cycles(block, write, shared) for block, write in zip(self.parts, self.writes, strict=True)]
 
-    def _block_cycles(self, block: Block, write: int, shared: int) -> float:
+    def _block_cycles(self, block: LayerGroup, write: int, shared: int) -> float:
         needed = block.grid.crossbars
         copies, passes = max(1, shared // needed), -(-needed // shared)
         rounds = write_rounds(min(needed * copies, shared), self.hardware)
         return passes * (write * rounds + compute_cycles(block, self.hardware, self.batch, copies))
 
-    def build(self, others: Sequence[Block], shared: int) -> Made:
+    def build(self, others: Sequence[LayerGroup], shared: int) -> Made:
         scheme = Reprogram()
         phases = {
             b.layer.name: scheme.phases(scheme.partitions([b], shared, self.hardware, self.batch), 0.0) for b in others
@@ -168,7 +178,7 @@ class Rewritten(Rest):
         return Made(phases, (), Plan(scheme.name, (), 0, shared if others else 0))
 
 
-def _choose(parts: Sequence[Block], hardware: Hardware, batch: int, rest: Rest) -> tuple[list[Block], int]:
+def _choose(parts: Sequence[LayerGroup], hardware: Hardware, batch: int, rest: Rest) -> tuple[list[LayerGroup], int]:
     """The blocks that do not stay, and the crossbars of the shared part: the best knapsack over a range of sizes."""
     fixed = [block for block in parts if block not in rest.parts]
     room = hardware.n_crossbars - crossbars_of(fixed)
@@ -193,7 +203,7 @@ def _choose(parts: Sequence[Block], hardware: Hardware, batch: int, rest: Rest) 
     return [block for block, stay in zip(rest.parts, stays, strict=True) if not stay], -shared
 
 
-def _resident_cycles(block: Block, hardware: Hardware, batch: int) -> float:
+def _resident_cycles(block: LayerGroup, hardware: Hardware, batch: int) -> float:
     """Closed-form cycles of a block that stays, for the whole batch."""
     return max(compute_cycles(block, hardware, batch), product_cycles(block, hardware, batch))
 
@@ -223,5 +233,5 @@ def _knapsack(sizes: list[int], gains: list[float], room: int) -> list[bool]:
     return chosen
 
 
-def _resident_phase(block: Block, region: Region) -> Phase:
-    return Phase(block.layer.name, surround(block, [resident(block, region)], region))
+def _resident_phase(block: LayerGroup, region: Region) -> Phase:
+    return Phase(block.layer.name, with_digital_neighbours(block, [resident_mvm(block, region)], region))

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from imcsim.hardware.hardware import Hardware
 from imcsim.mapping.plan import Mvm, Operation, Phase, Plan, Program, Region
-from imcsim.mapping.schemes.base import Block, Scheme, crossbars_of, digital
+from imcsim.mapping.schemes.base import LayerGroup, Scheme, crossbars_of, digital_operations
 from imcsim.mapping.schemes.estimates import compute_cycles, write_cycles, write_rounds
 from imcsim.mapping.tiling import TileGrid
 from imcsim.util.errors import ImcsimError
@@ -22,7 +22,7 @@ from imcsim.workload.workload import Workload
 class Piece:
     """A block, or one pass of it, in the crossbars of a partition."""
 
-    block: Block
+    block: LayerGroup
     grid: TileGrid
     region: Region
     first: bool = True  # no earlier pass of the same layer
@@ -54,7 +54,7 @@ class Reprogram(Scheme):
 
     def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
         self._check()
-        parts = self.blocks(workload, hardware)
+        parts = self.layer_groups(workload, hardware)
         unchanged, assumed = self._unchanged(hardware)
         partitions = self.partitions(parts, hardware.n_crossbars, hardware, batch)
         phases = self.phases(partitions, unchanged)
@@ -100,7 +100,7 @@ class Reprogram(Scheme):
             )
 
     def partitions(
-        self, parts: Sequence[Block], crossbars: int, hardware: Hardware, batch: int, offset: int = 0
+        self, parts: Sequence[LayerGroup], crossbars: int, hardware: Hardware, batch: int, offset: int = 0
     ) -> list[Partition]:
         """Cut the network into what lies on ``crossbars`` crossbars, from ``offset`` on, at the same time."""
         size = crossbars // 2 if self.overlap else crossbars
@@ -120,7 +120,7 @@ class Reprogram(Scheme):
     def _fills(self) -> bool:
         return self.replication == "fill" and self.grouping == "layer"
 
-    def _groups(self, parts: Sequence[Block], size: int, hardware: Hardware, batch: int) -> list[list[Block]]:
+    def _groups(self, parts: Sequence[LayerGroup], size: int, hardware: Hardware, batch: int) -> list[list[LayerGroup]]:
         """The cheapest cut of the network into runs of consecutive layers, by dynamic programming."""
         writes = [write_cycles(block.grid, hardware, 0.0) for block in parts]
         runs = [compute_cycles(block, hardware, 1) for block in parts]
@@ -145,7 +145,7 @@ class Reprogram(Scheme):
         return [list(parts[a:b]) for a, b in pairwise(bounds)]
 
     def _group_cycles(
-        self, group: Sequence[Block], writes: list[int], runs: list[int], hardware: Hardware, batch: int
+        self, group: Sequence[LayerGroup], writes: list[int], runs: list[int], hardware: Hardware, batch: int
     ) -> float:
         """Write rounds and compute of one partition; with two banks the longer of the two counts."""
         write = max(writes) * write_rounds(crossbars_of(group), hardware)
@@ -176,7 +176,7 @@ class Reprogram(Scheme):
         return [Phase(_title(partition), tuple(op for phase in each for op in phase.operations))]
 
 
-def _packed(group: Sequence[Block], size: int) -> list[Partition]:
+def _packed(group: Sequence[LayerGroup], size: int) -> list[Partition]:
     """One partition with one copy of each block, side by side."""
     pieces, first = [], 0
     for block in group:
@@ -185,7 +185,7 @@ def _packed(group: Sequence[Block], size: int) -> list[Partition]:
     return [tuple(pieces)]
 
 
-def _passes(block: Block, size: int, fill_for: int) -> list[Partition]:
+def _passes(block: LayerGroup, size: int, fill_for: int) -> list[Partition]:
     """One partition, or several where the layer is larger than the chip.
 
     ``fill_for``: as many copies as fit and the vectors of so many images can use; 0 for one copy.
@@ -229,6 +229,6 @@ def _programs(partition: Partition, unchanged: float) -> tuple[Operation, ...]:
 def _compute(piece: Piece) -> tuple[Operation, ...]:
     block, region = piece.block, piece.region
     core = Mvm(block.layer.name, block.layer, piece.grid, region, block.absorbed, not piece.last)
-    head = digital(block.head, region) if piece.first else ()
-    tail = digital(block.tail, region) if piece.last else ()
+    head = digital_operations(block.head, region) if piece.first else ()
+    tail = digital_operations(block.tail, region) if piece.last else ()
     return (*head, core, *tail)

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from imcsim.hardware.hardware import Hardware
 from imcsim.mapping.plan import Phase, Plan, Program, Region
-from imcsim.mapping.schemes.base import Block, Scheme, crossbars_of, resident, surround
+from imcsim.mapping.schemes.base import LayerGroup, Scheme, crossbars_of, resident_mvm, with_digital_neighbours
 from imcsim.mapping.schemes.estimates import compute_cycles
 from imcsim.util.errors import ImcsimError
 from imcsim.workload.workload import Workload
@@ -25,7 +25,7 @@ class Static(Scheme):
     layers: Literal["stream", "serial"] = "stream"
 
     def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
-        parts = self.blocks(workload, hardware)
+        parts = self.layer_groups(workload, hardware)
         needed = crossbars_of(parts)
         if needed > hardware.n_crossbars:
             missing = needed - hardware.n_crossbars
@@ -37,7 +37,8 @@ class Static(Scheme):
         copies = _busiest(parts, hardware) if self.replication == "busiest" else [1] * len(parts)
         regions = _side_by_side(parts, copies)
         phases = tuple(
-            Phase(b.layer.name, surround(b, [resident(b, r)], r)) for b, r in zip(parts, regions, strict=True)
+            Phase(b.layer.name, with_digital_neighbours(b, [resident_mvm(b, r)], r))
+            for b, r in zip(parts, regions, strict=True)
         )
         if self.layers == "stream":
             phases = (Phase("all layers", tuple(op for phase in phases for op in phase.operations)),)
@@ -51,7 +52,7 @@ class Static(Scheme):
         return Plan(self.name, phases, needed, used, setup, notes)
 
 
-def _busiest(parts: tuple[Block, ...], hardware: Hardware) -> list[int]:
+def _busiest(parts: tuple[LayerGroup, ...], hardware: Hardware) -> list[int]:
     """Copies per block: always one more of the block that takes longest per image, first one first."""
     copies = [1] * len(parts)
     free = hardware.n_crossbars - crossbars_of(parts)
@@ -66,7 +67,7 @@ def _busiest(parts: tuple[Block, ...], hardware: Hardware) -> list[int]:
         cost[slowest] = compute_cycles(block, hardware, 1, copies[slowest])
 
 
-def _side_by_side(parts: tuple[Block, ...], copies: list[int]) -> list[Region]:
+def _side_by_side(parts: tuple[LayerGroup, ...], copies: list[int]) -> list[Region]:
     regions, first = [], 0
     for block, count in zip(parts, copies, strict=True):
         regions.append(Region(first, block.grid.crossbars, count))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imcsim.functional.chip import WrittenChip
-from imcsim.functional.evaluate import Measured
+from imcsim.functional.evaluate import EvaluationResult
 from imcsim.functional.reading import Reading
 from imcsim.hardware.chip import ResistiveWires
 from imcsim.hardware.devices import Cells, Floats
@@ -29,7 +29,7 @@ MOST_VIOLINS = 16
 LEAST_WIDTH = 0.02  # of a violin where there is a cell, of its largest width
 
 
-def conductances(figure: Figure, measured: Measured) -> None:
+def conductances(figure: Figure, measured: EvaluationResult) -> None:
     """Distribution of the conductances of all cells by target, as programmed and as they are read at the first age."""
     readings = {content: _reading_of(content, measured) for content, _ in measured.chip.cells}
     panels: list[tuple[str, Conductance]] = [("As programmed", lambda _, cells: cells.programmed_usiemens)]
@@ -47,7 +47,7 @@ def conductances(figure: Figure, measured: Measured) -> None:
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 
-def _reading_of(content: str, measured: Measured) -> Reading:
+def _reading_of(content: str, measured: EvaluationResult) -> Reading:
     return measured.reading.when_fresh() if content in measured.rewritten else measured.reading
 
 

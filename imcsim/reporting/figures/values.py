@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imcsim.functional.chip import WrittenChip
-from imcsim.functional.evaluate import Measured
+from imcsim.functional.evaluate import EvaluationResult
 from imcsim.hardware.chip import ResistiveWires
 from imcsim.hardware.devices import Floats
 from imcsim.hardware.hardware import Hardware
@@ -43,7 +43,7 @@ class Drawing:
     fill: Callable[[Figure], None]
 
 
-def draw_values(measured: Measured, folder: str | Path) -> list[Path]:
+def draw_values(measured: EvaluationResult, folder: str | Path) -> list[Path]:
     """All figures that have something to show, as PNG and SVG in a folder that exists; returns the files."""
     files: list[Path] = []
     for drawing in drawings(measured):
@@ -53,7 +53,7 @@ def draw_values(measured: Measured, folder: str | Path) -> list[Path]:
     return files
 
 
-def drawings(measured: Measured) -> Iterator[Drawing]:
+def drawings(measured: EvaluationResult) -> Iterator[Drawing]:
     """The figures of a run: those of its chips, then those of its first chip."""
     entry, chip, reading = measured.entry, measured.chip, measured.reading
     hardware = reading.hardware

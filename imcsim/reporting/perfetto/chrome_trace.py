@@ -19,7 +19,7 @@ from imcsim.mapping.floorplan import lanes
 from imcsim.reporting.perfetto.tracks import UNITS_SHOWN, Canvas, Floats, Slices, done_frac, thinned, units_of
 from imcsim.reporting.tables import main_stage
 from imcsim.timing.engine.contract import UNLIMITED, Ints, Job, JobOp, JobResult, Stage
-from imcsim.timing.execution import Trace
+from imcsim.timing.execution import Execution
 from imcsim.util import units
 from imcsim.util.files import new_file
 from imcsim.util.version import VERSION
@@ -61,7 +61,7 @@ class _Phase:
         return [s for s, stage in enumerate(op.stages) if self.job.resources[stage.resource].capacity != UNLIMITED]
 
 
-def write_trace(trace: Trace, costs: CostTable, path: Path, cap: int = CAP) -> None:
+def write_trace(trace: Execution, costs: CostTable, path: Path, cap: int = CAP) -> None:
     """Write the simulated images of a run as gzipped Chrome trace-event JSON of at most ``cap`` events.
 
     Where there would be more, slices are merged until they fit, and the metadata say how. Raises ImcsimError where the
@@ -75,7 +75,7 @@ def write_trace(trace: Trace, costs: CostTable, path: Path, cap: int = CAP) -> N
         partial.write_bytes(gzip.compress(text.encode(), compresslevel=4, mtime=0))
 
 
-def trace_events(trace: Trace, costs: CostTable, cap: int = CAP) -> tuple[list[Event], list[str]]:
+def trace_events(trace: Execution, costs: CostTable, cap: int = CAP) -> tuple[list[Event], list[str]]:
     """The events in ascending time, at most ``cap`` of them, and notes on what was left out."""
     canvas = Canvas(cap)
     phases = [_Phase(*each) for each in zip(trace.jobs, trace.results, trace.offsets_ps, strict=True)]
@@ -117,7 +117,7 @@ def _draw_phases(canvas: Canvas, phases: list[_Phase]) -> None:
             canvas.add(Slices.of(track, canvas.name(rest), edges[1:2], edges[2:]))
 
 
-def _homes(trace: Trace) -> dict[str, str]:
+def _homes(trace: Execution) -> dict[str, str]:
     """The tiles on which each operation of the plan works, by its name."""
     regions = {op.name: op.region for op in trace.plan.operations()}
     return {name: lanes(region, trace.hardware).key for name, region in regions.items()}
@@ -164,12 +164,12 @@ def _process(name: str, kind: str, home: str | None) -> str:
 
 def _draw_waiting(canvas: Canvas, phase: _Phase) -> None:
     """Per operation: when its next vector waited for inputs or for room, and when vectors waited for a resource."""
-    from imcsim.timing.engine.accounts import Run, logs_of, per_run
-    from imcsim.timing.engine.flat import Layout
+    from imcsim.timing.engine.accounts import EngineRun, logs_of, per_run
+    from imcsim.timing.engine.flat import TaskNumbering
 
-    layout = Layout.of(phase.job, phase.result.n_simulated)
+    layout = TaskNumbering.of(phase.job, phase.result.n_simulated)
     grants = np.concatenate([times.start_ps.ravel() for times in phase.result.times])
-    logs = logs_of(Run(phase.job, layout, grants, np.zeros(0, np.int32)))
+    logs = logs_of(EngineRun(phase.job, layout, grants, np.zeros(0, np.int32)))
     for op, log in zip(phase.job.operations, logs, strict=True):
         before = np.concatenate([[0], log.admitted[:-1]])
         has_inputs = np.maximum(before, log.ready)
@@ -346,7 +346,7 @@ def _ns(time_ps: Ints | int) -> Ints:
     return np.asarray((time_ps + units.PS_PER_NS // 2) // units.PS_PER_NS)
 
 
-def _metadata(trace: Trace, notes: list[str]) -> dict[str, object]:
+def _metadata(trace: Execution, notes: list[str]) -> dict[str, object]:
     return {
         "imcsim_version": VERSION,
         "workload": trace.workload.name,
@@ -358,7 +358,7 @@ def _metadata(trace: Trace, notes: list[str]) -> dict[str, object]:
     }
 
 
-def _notes(trace: Trace) -> list[str]:
+def _notes(trace: Execution) -> list[str]:
     notes = []
     simulated = min((result.n_simulated for result in trace.results), default=trace.batch)
     if simulated < trace.batch:

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imcsim.timing.engine.contract import Edge, Ints, Job, JobOp, OpTimes
-from imcsim.timing.engine.flat import Layout, images_of
+from imcsim.timing.engine.flat import TaskNumbering, images_of
 
 
 @dataclass(frozen=True)
-class Run:
+class EngineRun:
     """What an engine reports of ``n_images`` simulated images.
 
     ``starts``: (n_tasks,) int64, the grants. ``givers``: (n_tasks,) int32, the task whose returned unit ended the wait,
@@ -24,7 +24,7 @@ class Run:
     """
 
     job: Job
-    layout: Layout
+    layout: TaskNumbering
     starts: Ints
     givers: NDArray[np.int32]
     memory: Ints | None = None
@@ -43,7 +43,7 @@ class OpLog:
     admitted: Ints
 
 
-def logs_of(run: Run) -> list[OpLog]:
+def logs_of(run: EngineRun) -> list[OpLog]:
     """Times of every operation's vectors, derived from the grants."""
     ops, n_images = run.job.operations, run.layout.n_images
     starts = [run.layout.slots_of(i, run.starts) for i in range(len(ops))]
@@ -107,7 +107,7 @@ class Totals:
     blocked: Ints
 
 
-def totals_of(run: Run, logs: list[OpLog]) -> Totals:
+def totals_of(run: EngineRun, logs: list[OpLog]) -> Totals:
     """Waiting of every operation in each image, in ps."""
     ops, n_images = run.job.operations, run.layout.n_images
     shape = (len(ops), max(run.layout.stages, default=0), n_images)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imcsim.timing.engine.accounts import OpLog, Run
+from imcsim.timing.engine.accounts import EngineRun, OpLog
 from imcsim.timing.engine.contract import Ints
 from imcsim.timing.engine.flat import flatten
 from imcsim.timing.kernels import event_memory as at
@@ -36,7 +36,7 @@ class Period:
 NO_PERIOD = Period(first=1, images=1, repeats=0, length_ps=0, begin_ps=0)
 
 
-def critical_of(run: Run, logs: list[OpLog], period: Period, makespan_ps: int) -> Ints:
+def critical_of(run: EngineRun, logs: list[OpLog], period: Period, makespan_ps: int) -> Ints:
     """(n_operations, max_stages) ps of the critical path of all images."""
     stages = run.layout.stages
     critical = np.zeros((len(logs), max(stages, default=0)), np.int64)
@@ -47,7 +47,7 @@ def critical_of(run: Run, logs: list[OpLog], period: Period, makespan_ps: int) -
     return critical
 
 
-def _shares(run: Run, logs: list[OpLog], period: Period, makespan_ps: int) -> Ints:
+def _shares(run: EngineRun, logs: list[OpLog], period: Period, makespan_ps: int) -> Ints:
     """(n_slots,) ps of the critical path.
 
     What enabled a task looks the same in every copy, so once the path leaves a copy as it left one before, the copies
@@ -79,7 +79,7 @@ def _shares(run: Run, logs: list[OpLog], period: Period, makespan_ps: int) -> In
     return critical
 
 
-def _last_completion(run: Run, logs: list[OpLog], period: Period) -> tuple[int, int]:
+def _last_completion(run: EngineRun, logs: list[OpLog], period: Period) -> tuple[int, int]:
     """The highest operation that completes last, and its last vector that does, among all images."""
     last = max(range(len(logs)), key=lambda i: (logs[i].done[-1], i))
     op, log = run.job.operations[last], logs[last]
@@ -87,7 +87,7 @@ def _last_completion(run: Run, logs: list[OpLog], period: Period) -> tuple[int, 
     return last, vector + (period.repeats * period.images * op.n_vectors if op.per_image else 0)
 
 
-def _times(run: Run, logs: list[OpLog], m: Ints, period: Period) -> Times:
+def _times(run: EngineRun, logs: list[OpLog], m: Ints, period: Period) -> Times:
     end, done, exits, left = (
         np.concatenate([getattr(log, name) for log in logs]) for name in ("end", "done", "exit", "left")
     )

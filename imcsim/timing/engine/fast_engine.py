@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from imcsim.timing.engine.accounts import Run, logs_of
+from imcsim.timing.engine.accounts import EngineRun, logs_of
 from imcsim.timing.engine.contract import Job, JobResult, check
 from imcsim.timing.engine.deadlock import deadlock
-from imcsim.timing.engine.flat import Layout, flatten
+from imcsim.timing.engine.flat import TaskNumbering, flatten
 from imcsim.timing.engine.results import result_of
 from imcsim.timing.engine.steady import find_period
 from imcsim.timing.kernels import event_memory as at
@@ -37,9 +37,9 @@ def run(job: Job, n_images: int, extrapolate: bool = True) -> JobResult:
             return result_of(simulated, logs, period)
 
 
-def simulate(job: Job, n_images: int) -> Run:
+def simulate(job: Job, n_images: int) -> EngineRun:
     """Every grant of ``n_images`` images of a checked job. Raises ImcsimError when buffers deadlock."""
-    layout = Layout.of(job, n_images)
+    layout = TaskNumbering.of(job, n_images)
     memory = flatten(job, n_images)
     starts = np.full(layout.n_tasks, at.NONE, np.int64)
     givers = np.full(layout.n_tasks, at.NONE, np.int32)
@@ -48,4 +48,4 @@ def simulate(job: Job, n_images: int) -> Run:
     if (ops[:, at.DONE] < ops[:, at.TOTAL]).any():
         admitted, released, done = (ops[:, column].tolist() for column in (at.ADMITTED, at.RELEASED, at.DONE))
         raise deadlock(job, n_images, admitted, released, done)
-    return Run(job, layout, starts, givers, memory)
+    return EngineRun(job, layout, starts, givers, memory)

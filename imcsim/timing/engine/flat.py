@@ -15,7 +15,7 @@ from imcsim.timing.kernels import event_memory as at
 
 
 @dataclass(frozen=True)
-class Layout:
+class TaskNumbering:
     """Where the tasks of each operation stand among all tasks of a run.
 
     ``vectors``: (n_operations,) of all images; ``stages``: (n_operations,); ``bases``: (n_operations,) first task.
@@ -28,11 +28,11 @@ class Layout:
     n_tasks: int
 
     @staticmethod
-    def of(job: Job, n_images: int) -> Layout:
+    def of(job: Job, n_images: int) -> TaskNumbering:
         vectors = tuple(op.n_vectors * images_of(op, n_images) for op in job.operations)
         stages = tuple(len(op.stages) for op in job.operations)
         ends = np.cumsum([0, *(n * s for n, s in zip(vectors, stages, strict=True))])
-        return Layout(n_images, vectors, stages, tuple(ends[:-1].tolist()), int(ends[-1]))
+        return TaskNumbering(n_images, vectors, stages, tuple(ends[:-1].tolist()), int(ends[-1]))
 
     def slots_of(self, op: int, per_task: Ints) -> Ints:
         """The entries of one operation, as a view of shape (n_stages, n_vectors of all images)."""
@@ -47,7 +47,7 @@ def images_of(op: JobOp, n_images: int) -> int:
 
 def flatten(job: Job, n_images: int) -> Ints:
     """The memory ``m`` of the event loop for a checked job at time 0; ``kernels.memory`` says what stands where."""
-    memory = _Memory(job, Layout.of(job, n_images))
+    memory = _Memory(job, TaskNumbering.of(job, n_images))
     memory.fill_ops()
     memory.fill_edges()
     memory.fill_slots()
@@ -58,7 +58,7 @@ def flatten(job: Job, n_images: int) -> Ints:
 class _Memory:
     """Parts that will stand one after another; rows are filled by field once their addresses are known."""
 
-    def __init__(self, job: Job, layout: Layout) -> None:
+    def __init__(self, job: Job, layout: TaskNumbering) -> None:
         self.job, self.layout = job, layout
         self._parts: list[Ints] = []
         self._size = 0

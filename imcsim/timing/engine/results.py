@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from imcsim.timing.engine.accounts import OpLog, Run, busy_of, first_image_ps, logs_of, times_of, totals_of
+from imcsim.timing.engine.accounts import EngineRun, OpLog, busy_of, first_image_ps, logs_of, times_of, totals_of
 from imcsim.timing.engine.contract import UNLIMITED, Ints, JobOp, JobResult
 from imcsim.timing.engine.critical import NO_PERIOD, Period, critical_of
 
@@ -14,7 +14,7 @@ def is_ahead(op: JobOp) -> bool:
     return op.per_image and op.capacity == UNLIMITED and not op.edges
 
 
-def result_of(run: Run, logs: list[OpLog] | None = None, period: Period = NO_PERIOD) -> JobResult:
+def result_of(run: EngineRun, logs: list[OpLog] | None = None, period: Period = NO_PERIOD) -> JobResult:
     """All totals of a run and of the repetitions that follow."""
     logs = logs or logs_of(run)
     job, n_simulated = run.job, run.layout.n_images
@@ -35,7 +35,7 @@ def result_of(run: Run, logs: list[OpLog] | None = None, period: Period = NO_PER
     )
 
 
-def _queued_ahead(run: Run, period: Period) -> Ints:
+def _queued_ahead(run: EngineRun, period: Period) -> Ints:
     """(n_operations, max_stages) what the copies wait longer where all images were admitted at time 0."""
     k, behind = period.repeats, run.layout.n_images - period.first
     later_ps = period.length_ps * (period.images * k * (k - 1) // 2 + k * behind)

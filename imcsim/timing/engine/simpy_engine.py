@@ -14,10 +14,10 @@ import numpy as np
 import simpy
 from simpy.events import EventPriority
 
-from imcsim.timing.engine.accounts import Run
+from imcsim.timing.engine.accounts import EngineRun
 from imcsim.timing.engine.contract import UNLIMITED, Ints, Job, JobOp, JobResult, Resource, check
 from imcsim.timing.engine.deadlock import deadlock
-from imcsim.timing.engine.flat import Layout, images_of
+from imcsim.timing.engine.flat import TaskNumbering, images_of
 from imcsim.timing.engine.results import result_of
 
 AFTER_ALL_ELSE = EventPriority(2)  # SimPy's own events at one instant have priorities 0 and 1
@@ -37,7 +37,7 @@ def run(job: Job, n_images: int, extrapolate: bool = True) -> JobResult:
     if any(line.done.count < line.total for line in model.lines):
         admitted, done = [line.admitted for line in model.lines], [line.done.count for line in model.lines]
         raise deadlock(job, n_images, admitted, [model.released(i) for i in range(len(admitted))], done)
-    return result_of(Run(job, model.layout, model.starts, model.givers))
+    return result_of(EngineRun(job, model.layout, model.starts, model.givers))
 
 
 class Prefix:
@@ -55,7 +55,7 @@ class Prefix:
 
 
 @dataclass
-class Line:
+class ActiveOperation:
     """An operation at work."""
 
     op: JobOp
@@ -68,7 +68,7 @@ class Line:
 
 
 @dataclass
-class Pool:
+class ResourcePool:
     """A resource at work."""
 
     resource: Resource
@@ -80,12 +80,12 @@ class Model:
     """Operations and resources of one run, and the times of every grant."""
 
     def __init__(self, job: Job, n_images: int) -> None:
-        self.job, self.layout, self.env = job, Layout.of(job, n_images), simpy.Environment()
+        self.job, self.layout, self.env = job, TaskNumbering.of(job, n_images), simpy.Environment()
         self.starts = np.full(self.layout.n_tasks, -1, np.int64)
         self.givers = np.full(self.layout.n_tasks, -1, np.int32)
-        self.pools = [Pool(resource) for resource in job.resources]
+        self.pools = [ResourcePool(resource) for resource in job.resources]
         self.lines = [
-            Line(op, op.n_vectors * images_of(op, n_images), self.env.event(), self._consumers(i))
+            ActiveOperation(op, op.n_vectors * images_of(op, n_images), self.env.event(), self._consumers(i))
             for i, op in enumerate(job.operations)
         ]
         self.round, self.arbiter_is_called = 0, False
@@ -153,7 +153,7 @@ class Model:
 
     # resources grant when all else at an instant has happened
 
-    def request(self, pool: Pool, task: Task, hold_ps: int) -> simpy.Event:
+    def request(self, pool: ResourcePool, task: Task, hold_ps: int) -> simpy.Event:
         grant = self.env.event()
         heapq.heappush(pool.waiting, (self.round, task, int(self.env.now), hold_ps, grant))
         self.call_arbiter()
@@ -173,10 +173,10 @@ class Model:
             while pool.waiting and self.has_unit(pool):
                 self.grant(pool)
 
-    def has_unit(self, pool: Pool) -> bool:
+    def has_unit(self, pool: ResourcePool) -> bool:
         return len(pool.busy) < pool.resource.capacity or pool.busy[0][0] <= self.env.now
 
-    def grant(self, pool: Pool) -> None:
+    def grant(self, pool: ResourcePool) -> None:
         _, task, since, hold_ps, grant = heapq.heappop(pool.waiting)
         if pool.busy and pool.busy[0][0] <= self.env.now:
             _, giver = heapq.heappop(pool.busy)

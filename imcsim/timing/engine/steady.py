@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imcsim.timing.engine.accounts import OpLog, Run, per_run
+from imcsim.timing.engine.accounts import EngineRun, OpLog, per_run
 from imcsim.timing.engine.contract import Ints
 from imcsim.timing.engine.critical import Period
 from imcsim.timing.engine.results import is_ahead
@@ -45,7 +45,7 @@ class _Images:
     once_ended_ps: int  # when the last operation that happens once per phase had ended
 
 
-def find_period(run: Run, logs: list[OpLog], n_images: int) -> Period | None:
+def find_period(run: EngineRun, logs: list[OpLog], n_images: int) -> Period | None:
     """The shortest proven period that continues the run to ``n_images`` images, repeating images as late as can be."""
     if not any(op.per_image for op in run.job.operations):
         return None
@@ -64,7 +64,7 @@ def find_period(run: Run, logs: list[OpLog], n_images: int) -> Period | None:
     return None
 
 
-def _images_of(run: Run, logs: list[OpLog]) -> _Images:
+def _images_of(run: EngineRun, logs: list[OpLog]) -> _Images:
     n_images = run.layout.n_images
     touched, ended = np.full(n_images, np.iinfo(np.int64).max), np.zeros(n_images, np.int64)
     exhausted_ps, once_ended_ps = np.iinfo(np.int64).max, 0
@@ -82,7 +82,7 @@ def _images_of(run: Run, logs: list[OpLog]) -> _Images:
     return _Images(touched, np.maximum.accumulate(ended), int(exhausted_ps), once_ended_ps)
 
 
-def _repeats(run: Run, logs: list[OpLog], a: int, c: int, q: int, length_ps: int) -> bool:
+def _repeats(run: EngineRun, logs: list[OpLog], a: int, c: int, q: int, length_ps: int) -> bool:
     """Whether every admission and grant of images a .. c recurs q images and ``length_ps`` later."""
     for op, log in zip(run.job.operations, logs, strict=True):
         if not op.per_image:

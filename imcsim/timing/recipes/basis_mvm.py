@@ -10,7 +10,7 @@ from imcsim.hardware.hardware import Hardware
 from imcsim.mapping.floorplan import Lanes, lanes
 from imcsim.mapping.plan import BasisMvm
 from imcsim.timing.recipes.arrays import array_steps
-from imcsim.timing.recipes.context import Actions, Context, Recipe, recipe, times
+from imcsim.timing.recipes.context import Actions, Context, Recipe, recipe, scaled
 from imcsim.timing.recipes.counting import absorbed_operations
 from imcsim.timing.recipes.steps import Step, Time, bus_step, digital_step, fetch_step, n_bytes, partial_bytes
 
@@ -50,7 +50,7 @@ def _(operation: BasisMvm, context: Context) -> Recipe:
         ("digital", "mac"): macs * digital + corrected,
     }
     n_vectors = layer.positions * segments.count
-    return Recipe(n_vectors, stages, times(per_segment, n_vectors))
+    return Recipe(n_vectors, stages, scaled(per_segment, n_vectors))
 
 
 def _crossbars(operation: BasisMvm, lane: Lanes, hw: Hardware) -> tuple[Step, ...]:

@@ -54,6 +54,6 @@ def recipe(operation: object, context: Context) -> Recipe:
     raise TypeError(f"no recipe for {type(operation).__name__}")
 
 
-def times(actions: Actions, count: int) -> Actions:
+def scaled(actions: Actions, count: int) -> Actions:
     """Amounts of ``count`` vectors, without the actions that do not happen."""
     return {key: float(amount) * count for key, amount in actions.items() if amount}

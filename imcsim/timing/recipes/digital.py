@@ -6,7 +6,7 @@ from imcsim.hardware.hardware import Hardware
 from imcsim.mapping.floorplan import lanes
 from imcsim.mapping.plan import Digital, Load, Source
 from imcsim.timing.dataflow import steps
-from imcsim.timing.recipes.context import Context, Recipe, recipe, times
+from imcsim.timing.recipes.context import Context, Recipe, recipe, scaled
 from imcsim.timing.recipes.counting import absorbed_operations, digital_operations
 from imcsim.timing.recipes.steps import digital_step, dram_step, n_bytes
 from imcsim.workload.workload import Layer, Unknown, View, WeightedLayer, n_macs
@@ -27,7 +27,7 @@ def _(operation: Digital, context: Context) -> Recipe:
         ("buffer", "read_byte"): moves * _read_bytes(operation, inputs, hw),
         ("buffer", "write_byte"): moves * n_bytes(layer, layer.elements),
     }
-    return Recipe(count, digital_step(work, macs, lanes(operation.region, hw), hw), times(actions, 1))
+    return Recipe(count, digital_step(work, macs, lanes(operation.region, hw), hw), scaled(actions, 1))
 
 
 def _read_bytes(operation: Digital, inputs: list[Layer], hw: Hardware) -> float:

@@ -12,7 +12,7 @@ from imcsim.mapping.floorplan import lanes, tiles_of
 from imcsim.mapping.plan import Mvm, Region
 from imcsim.mapping.tiling import TileGrid
 from imcsim.timing.recipes.arrays import array_steps
-from imcsim.timing.recipes.context import Actions, Context, Recipe, recipe, times
+from imcsim.timing.recipes.context import Actions, Context, Recipe, recipe, scaled
 from imcsim.timing.recipes.counting import absorbed_operations
 from imcsim.timing.recipes.steps import bus_step, digital_step, fetch_step, n_bytes, partial_bytes
 from imcsim.workload.workload import WeightedLayer
@@ -47,11 +47,11 @@ def _(operation: Mvm, context: Context) -> Recipe:
         ("router", "byte_hop"): passed_on * sum_bytes,
         ("digital", "op"): work,
     }
-    return Recipe(layer.positions, stages, times(per_vector, layer.positions))
+    return Recipe(layer.positions, stages, scaled(per_vector, layer.positions))
 
 
 @dataclass(frozen=True)
-class _Sums:
+class _PartialSums:
     """What a pass adds up, for each column of crossbars that it touches: arrays of one entry per column.
 
     ``outputs`` of the column; ``results`` for each of them in this pass; whether an earlier pass has ``begun`` their
@@ -72,12 +72,12 @@ class _Sums:
         return float(self.outputs @ self.finished)
 
 
-def _sums(operation: Mvm, hw: Hardware) -> _Sums:
+def _sums(operation: Mvm, hw: Hardware) -> _PartialSums:
     grid = operation.grid
     row, column = _places(grid)
     _, first, results = np.unique(column, return_index=True, return_counts=True)
     outputs = np.array(grid.columns)[first] / hw.weight_columns(operation.layer.weight_quant.bits)
-    return _Sums(outputs, results, row[first] > 0, row[first] + results == grid.row_tiles)
+    return _PartialSums(outputs, results, row[first] > 0, row[first] + results == grid.row_tiles)
 
 
 def _places(grid: TileGrid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

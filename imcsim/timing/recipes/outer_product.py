@@ -6,7 +6,7 @@ from imcsim.mapping.floorplan import lanes
 from imcsim.mapping.plan import OuterProduct
 from imcsim.mapping.update_rates import DIGITAL_BYTES
 from imcsim.timing.engine.contract import Resource
-from imcsim.timing.recipes.context import Context, Recipe, recipe, times
+from imcsim.timing.recipes.context import Context, Recipe, recipe, scaled
 from imcsim.timing.recipes.mvm import fetched_columns, fetched_rows
 from imcsim.timing.recipes.steps import Step, bus_step, digital_step, fetch_step, n_bytes
 from imcsim.workload.workload import n_weights
@@ -38,9 +38,9 @@ def _(operation: OuterProduct, context: Context) -> Recipe:
         *bus_step(moved / count / lane.tiles, lane, hw),
     )
     actions = {
-        **times(amounts, count),
+        **scaled(amounts, count),
         ("buffer", "read_byte"): in_bytes * count + sums * operation.adds,
         ("buffer", "write_byte"): sums,
         ("bus", "byte"): in_bytes * count + moved,
     }
-    return Recipe(count, stages, times(actions, 1))
+    return Recipe(count, stages, scaled(actions, 1))

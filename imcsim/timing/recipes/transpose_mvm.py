@@ -12,7 +12,7 @@ from imcsim.hardware.hardware import Hardware, Mesh
 from imcsim.mapping.floorplan import lanes
 from imcsim.mapping.plan import TransposeMvm
 from imcsim.timing.recipes.arrays import array_steps
-from imcsim.timing.recipes.context import Actions, Context, Recipe, recipe, times
+from imcsim.timing.recipes.context import Actions, Context, Recipe, recipe, scaled
 from imcsim.timing.recipes.counting import absorbed_operations
 from imcsim.timing.recipes.mvm import fetched_columns, fetched_rows
 from imcsim.timing.recipes.steps import bus_step, digital_step, fetch_step, n_bytes
@@ -46,7 +46,7 @@ def _(operation: TransposeMvm, context: Context) -> Recipe:
         *bus_step((read + left) / count / lane.tiles, lane, hw),
     )
     actions = {
-        **times(_read_actions(operation, hw), count),
+        **scaled(_read_actions(operation, hw), count),
         ("output_register", "byte"): sum(grid.rows) * sum_bytes * count,
         ("buffer", "read_byte"): in_bytes * count + read,
         ("buffer", "write_byte"): left,
@@ -54,7 +54,7 @@ def _(operation: TransposeMvm, context: Context) -> Recipe:
         ("router", "byte_hop"): passed_on * sum_bytes * count * isinstance(hw.chip.noc, Mesh),
         ("digital", "op"): work,
     }
-    return Recipe(count, stages, times(actions, 1))
+    return Recipe(count, stages, scaled(actions, 1))
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import numpy as np
 
 from imcsim.hardware.hardware import Hardware
 from imcsim.mapping.floorplan import lanes
-from imcsim.mapping.plan import AccumulatorUpdate, Carry, Refresh, Update
+from imcsim.mapping.plan import AccumulatorUpdate, Carry, RefreshPairs, Update
 from imcsim.mapping.update_rates import DIGITAL_BYTES
 from imcsim.timing.engine.contract import Resource
-from imcsim.timing.recipes.context import Actions, Context, Recipe, recipe, times
+from imcsim.timing.recipes.context import Actions, Context, Recipe, recipe, scaled
 from imcsim.timing.recipes.steps import Step, bus_step, digital_step, dram_step
 
 DIGITAL_OPS = 2  # of a digital accumulator, for one weight: add the gradient, take the carry away
@@ -70,7 +70,7 @@ def _digital(operation: AccumulatorUpdate, hw: Hardware) -> Recipe:
         ("bus", "byte"): moved,
         ("digital", "op"): DIGITAL_OPS * weights,
     }
-    return Recipe(1, stages, times(actions, 1), operation.per_image)
+    return Recipe(1, stages, scaled(actions, 1), operation.per_image)
 
 
 @recipe.register
@@ -83,7 +83,7 @@ def _(operation: Carry, context: Context) -> Recipe:
 
 
 @recipe.register
-def _(operation: Refresh, context: Context) -> Recipe:
+def _(operation: RefreshPairs, context: Context) -> Recipe:
     """A check reads both devices of every pair, row by row; the selected pairs follow one after another.
 
     Each of them: two reads, two RESETs, and pulses with a read behind each. All of it divided by the updates between.
@@ -115,7 +115,7 @@ def _written(operation: Update, hw: Hardware, time_ns: Callable[[int, float], fl
     known = {size: max(1, hw.cycles(time_ns(*size))) * hw.period_ps for size in set(sizes)}
     times_ps = np.array([known[size] for size in sizes], np.int64)
     driver = Resource("write", "write", hw.cell.write.crossbars_at_once(hw.n_crossbars))
-    return Recipe(len(sizes), (Step(driver, times_ps, times_ps),), times(actions, 1), operation.per_image)
+    return Recipe(len(sizes), (Step(driver, times_ps, times_ps),), scaled(actions, 1), operation.per_image)
 
 
 def _weights(operation: Update, hw: Hardware) -> float:

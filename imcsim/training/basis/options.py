@@ -17,7 +17,7 @@ FLAGS = {"noise_frac": "--noise"}
 
 
 @dataclass(frozen=True)
-class TrainOptions:
+class BasisTrainOptions:
     """``rate``: of Adam, relative to the size of what is trained; it falls to 0 along a cosine.
 
     ``noise_frac``: standard deviation of a basis element, as a fraction of the largest. ``contest``: weight of the

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from imcsim.mapping.basis.digital import answers, combined
 from imcsim.mapping.basis.fitted import FittedBasis
-from imcsim.training.basis.options import TrainOptions
+from imcsim.training.basis.options import BasisTrainOptions
 from imcsim.util.errors import ImcsimError
 from imcsim.workload.datasets import Dataset
 from imcsim.workload.quantised import IntegerLayer, QuantisedNetwork, load_quantised
@@ -26,7 +26,9 @@ class Tested:
     after_frac: float
 
 
-def test(model: str | Path, before: FittedBasis, after: FittedBasis, data: Dataset, options: TrainOptions) -> Tested:
+def test(
+    model: str | Path, before: FittedBasis, after: FittedBasis, data: Dataset, options: BasisTrainOptions
+) -> Tested:
     """The accuracies of a training, on images that it has not seen. Raises ImcsimError where they do not fit."""
     network = load_quantised(model)
     check_images(network, data)

@@ -19,7 +19,7 @@ from torch.nn import functional
 from imcsim.mapping.basis.fitted import FittedBasis, check_fits
 from imcsim.training.basis.contest import Contest, choose_anew
 from imcsim.training.basis.graph import DifferentiableNetwork, load_differentiable
-from imcsim.training.basis.options import TrainOptions
+from imcsim.training.basis.options import BasisTrainOptions
 from imcsim.training.basis.parameters import TrainableBasis
 from imcsim.training.basis.testing import check_images
 from imcsim.training.checkpoints import load_checkpoint, save_checkpoint
@@ -39,7 +39,7 @@ COEFFICIENTS, BASIS = "coefficients", "basis"
 
 
 @dataclass(frozen=True)
-class Epoch:
+class BasisEpoch:
     """``loss``: on average, without the contest term.
 
     ``accuracy_frac``: of the images that choose, with the noise of the training.
@@ -53,7 +53,7 @@ def train(
     model: str | Path,
     basis: FittedBasis,
     data: Dataset,
-    options: TrainOptions,
+    options: BasisTrainOptions,
     unfinished: Path,
     progress: Progress = silent,
 ) -> FittedBasis:
@@ -77,7 +77,7 @@ def train(
     return training.result(Path(model).name)
 
 
-def _identity(model: str | Path, basis: FittedBasis, data: Dataset, options: TrainOptions) -> str:
+def _identity(model: str | Path, basis: FittedBasis, data: Dataset, options: BasisTrainOptions) -> str:
     """A hash of all that decides the result."""
     content = hashlib.sha256(Path(model).read_bytes())
     for layer in basis.layers.values():
@@ -94,7 +94,7 @@ class _Training:
         scores: DifferentiableNetwork,
         basis: FittedBasis,
         data: Dataset,
-        options: TrainOptions,
+        options: BasisTrainOptions,
     ) -> None:
         self.scores, self.basis, self.options, self.name = scores, basis, options, data.name
         self.data, self.validation = split(data, options)
@@ -102,7 +102,7 @@ class _Training:
         vectors = basis.elements.shape[1]
         self.contest = Contest.of(options.contest, options.lines, basis.nonzeros, vectors)
         self.turns = {COEFFICIENTS: self._coefficient_optimiser(), BASIS: self._adam([[self.own.elements]])}
-        self.epoch, self.history = 0, list[Epoch]()
+        self.epoch, self.history = 0, list[BasisEpoch]()
         self.best, self.best_frac = self._state(), -1.0
         self.steps = -(-len(self.data.labels) // options.batch)
 
@@ -134,7 +134,7 @@ class _Training:
         accuracy = self.accuracy(self.validation)
         if accuracy > self.best_frac:
             self.best, self.best_frac = self._state(), accuracy
-        self.history.append(Epoch(total / seen, accuracy))
+        self.history.append(BasisEpoch(total / seen, accuracy))
         self.epoch += 1
         if self.epoch < self.options.epochs:
             self._choose_supports()
@@ -209,7 +209,7 @@ class _Training:
         if not content:
             return
         self.epoch, self.best, self.best_frac = content["epoch"], content["best"], content["best_frac"]
-        self.history = [Epoch(**epoch) for epoch in content["history"]]
+        self.history = [BasisEpoch(**epoch) for epoch in content["history"]]
         self.own.load_state_dict(content["own"])
         for name, turn in self.turns.items():
             turn.load_state_dict(content["turns"][name])

@@ -13,7 +13,7 @@ from imcsim.training.checks import check_ranges, check_word
 LEVEL_USIEMENS = 0.875  # one carry; assumed: the curve's mean step is 0.88 over 8 pulses, and 7/8 adds up exactly
 
 
-class Cell(NamedTuple):
+class HybridCell(NamedTuple):
     """Conductances in uS. Means and deviations of a step are linear in the conductance, 1 and the SET history.
 
     The drift exponent of a programmed cell is normal: mean and deviation are linear in the logarithm of the conductance
@@ -72,7 +72,7 @@ class Physics:
         check_ranges(self, {"full_usiemens": (2 * LEVEL_USIEMENS, 1000.0)}, {"full_usiemens": "--option full_usiemens"})
 
     @property
-    def cell(self) -> Cell:
+    def cell(self) -> HybridCell:
         """The same as numbers. Cells that are neither nonlinear nor noisy count levels from 0 on, exactly."""
         exact = not (self.nonlinear or self.write_noise)
         step = pcm.STEP_MEAN if self.nonlinear else (0.0, LEVEL_USIEMENS, 0.0)
@@ -82,7 +82,9 @@ class Physics:
         reset = (left, pcm.RESET_SIGMA_USIEMENS * self.write_noise, 0.0 if exact else pcm.RESET_LEAST_USIEMENS)
         exponents = DRIFTS[self.drift]
         first_s = 20.0 if self.drift == "by_conductance" else pcm.FIRST_READ_S  # as pcm_iterative.py
-        return Cell(pcm.MEMORY_PULSES, *step, *sigma, *reads, *reset, left, self.full_usiemens, first_s, *exponents)
+        return HybridCell(
+            pcm.MEMORY_PULSES, *step, *sigma, *reads, *reset, left, self.full_usiemens, first_s, *exponents
+        )
 
 
 ON_USIEMENS, CONTRAST = 10.0, 100.0  # of a binary cell; assumed, the on/off ratio as CrossSim's PCMJoshi

@@ -25,7 +25,7 @@ from imcsim.util.progress import Progress, silent
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """One training; ``variant`` names what is special about its options. ``tested``: on the test images.
     ``kept``: cells and weights are left beside the journal.
     """
@@ -44,7 +44,7 @@ class Run:
         return f"{options.weights}, {self.variant}, width {self.width:g}, rate {options.rate:g}, seed {options.seed}"
 
 
-def execute(task: Task, runs: Sequence[Run], folder: Path, progress: Progress = silent) -> list[dict[str, Any]]:
+def execute(task: Task, runs: Sequence[TrainingRun], folder: Path, progress: Progress = silent) -> list[dict[str, Any]]:
     """What each run came to, in order; those that ``folder`` already knows are not done again.
 
     An interrupted training goes on from its last whole epoch. ``progress`` is called with the batches of one run.
@@ -60,19 +60,19 @@ def execute(task: Task, runs: Sequence[Run], folder: Path, progress: Progress = 
     return entries
 
 
-def key_of(task: Task, run: Run) -> str:
+def key_of(task: Task, run: TrainingRun) -> str:
     """What a run is called in its folder."""
     return canonical_hash([asdict(run), task.fingerprint(run.width, run.options.seed)])
 
 
-def _titled(progress: Progress, number: int, total: int, run: Run) -> Progress:
+def _titled(progress: Progress, number: int, total: int, run: TrainingRun) -> Progress:
     def show(done: int, whole: int, step: str) -> None:
         progress(done, whole, f"{step}; run {number} of {total} ({run.name})")
 
     return show
 
 
-def perform(task: Task, run: Run, unfinished: Path, progress: Progress = silent) -> dict[str, Any]:
+def perform(task: Task, run: TrainingRun, unfinished: Path, progress: Progress = silent) -> dict[str, Any]:
     """Train, test and age one network; an entry that JSON can hold."""
     network = task.build(run.width, run.options.seed)
     trained = train(network, task.data, run.options, unfinished, progress)
@@ -91,7 +91,7 @@ def perform(task: Task, run: Run, unfinished: Path, progress: Progress = silent)
     return entry
 
 
-def entry_of(run: Run, trained: Trained) -> dict[str, Any]:
+def entry_of(run: TrainingRun, trained: Trained) -> dict[str, Any]:
     """All that is known without further images."""
     options, cells = run.options, [layer.cells for layer in trained.layers]
     weights, digital = _counted(trained)
@@ -128,7 +128,7 @@ def _counted(trained: Trained) -> tuple[int, int]:
 
 
 def tuned(
-    task: Task, run: Run, rates: Sequence[float], folder: Path, progress: Progress = silent
+    task: Task, run: TrainingRun, rates: Sequence[float], folder: Path, progress: Progress = silent
 ) -> tuple[float, list[dict[str, Any]], list[str]]:
     """The rate that answers most validation images, the entries of all, and what is to be said of those that failed.
 
@@ -151,10 +151,10 @@ def tuned(
 
 def grid(
     kinds: Sequence[str], widths: Sequence[float], seeds: Sequence[int], base: TrainOptions, aged: AgeingOptions
-) -> Iterator[Run]:
+) -> Iterator[TrainingRun]:
     """Every kind of weights at every width with every seed."""
     for width in widths:
         for kind in kinds:
             for seed in seeds:
                 options = replace(base, weights=kind, seed=seed)  # type: ignore[arg-type]
-                yield Run(options, width, ageing=aged if kind == "hybrid" else "none")
+                yield TrainingRun(options, width, ageing=aged if kind == "hybrid" else "none")

@@ -5,7 +5,18 @@ After Laborieux et al., Nature Communications 2021 (arXiv 2003.03533, their publ
 """
 
 from imcsim.training.metaplastic.rules import KINDS, RuleSpec, load_rule
-from imcsim.training.metaplastic.tasks import Images, Task, permuted, split
+from imcsim.training.metaplastic.tasks import Images, LearningTask, permuted, split
 from imcsim.training.metaplastic.training import Learned, Options, learn
 
-__all__ = ["KINDS", "Images", "Learned", "Options", "RuleSpec", "Task", "learn", "load_rule", "permuted", "split"]
+__all__ = [
+    "KINDS",
+    "Images",
+    "Learned",
+    "LearningTask",
+    "Options",
+    "RuleSpec",
+    "learn",
+    "load_rule",
+    "permuted",
+    "split",
+]

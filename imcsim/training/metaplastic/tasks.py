@@ -27,7 +27,7 @@ class Images:
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class LearningTask:
     """Images to learn from and images to be judged by. Raises ImcsimError where they do not go together."""
 
     name: str
@@ -48,7 +48,7 @@ class Task:
         return int(max(self.train.labels.max(), self.test.labels.max())) + 1
 
 
-def split(task: Task, classes: int = 2) -> list[Task]:
+def split(task: LearningTask, classes: int = 2) -> list[LearningTask]:
     """One task for every so many classes in turn, each with labels from 0 on. Raises ImcsimError for a remainder."""
     if classes < 2 or task.n_classes % classes:
         problem = f"{task.n_classes} classes are no whole number of tasks of {classes}"
@@ -56,7 +56,7 @@ def split(task: Task, classes: int = 2) -> list[Task]:
     firsts = range(0, task.n_classes, classes)
     parts = (task.train, task.test)
     return [
-        Task(f"{task.name} {first}-{first + classes - 1}", *(_only(part, first, classes) for part in parts))
+        LearningTask(f"{task.name} {first}-{first + classes - 1}", *(_only(part, first, classes) for part in parts))
         for first in firsts
     ]
 
@@ -66,11 +66,13 @@ def _only(images: Images, first: int, classes: int) -> Images:
     return Images(images.x[own], images.labels[own] - first)
 
 
-def permuted(task: Task, n: int, seed: int = 0) -> list[Task]:
+def permuted(task: LearningTask, n: int, seed: int = 0) -> list[LearningTask]:
     """The task ``n`` times: as it is, then with its pixels in other orders, the same for all images of a task."""
     orders: list[Sequence[int] | NDArray[np.int64]] = [range(task.train.x.shape[1])]
     orders += [random_streams.rng(seed, "permuted", i).permutation(task.train.x.shape[1]) for i in range(1, n)]
     return [
-        Task(f"{task.name} order {i}", *(Images(part.x[:, order], part.labels) for part in (task.train, task.test)))
+        LearningTask(
+            f"{task.name} order {i}", *(Images(part.x[:, order], part.labels) for part in (task.train, task.test))
+        )
         for i, order in enumerate(orders)
     ]

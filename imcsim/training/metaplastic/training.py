@@ -15,7 +15,7 @@ from imcsim.training.metaplastic.adam import Adam
 from imcsim.training.metaplastic.cells import LevelCells
 from imcsim.training.metaplastic.network import Array, Norm, gradients, scores
 from imcsim.training.metaplastic.rules import RuleSpec
-from imcsim.training.metaplastic.tasks import Images, Task
+from imcsim.training.metaplastic.tasks import Images, LearningTask
 from imcsim.util import random_streams
 from imcsim.util.errors import ImcsimError
 from imcsim.util.progress import Progress, silent
@@ -71,7 +71,7 @@ class Learned:
 
 
 def learn(
-    tasks: Sequence[Task],
+    tasks: Sequence[LearningTask],
     rule: RuleSpec,
     options: Options = Options(),
     device: DeviceSpec | None = None,
@@ -95,7 +95,7 @@ def learn(
     return Learned(accuracy, [cells.writes for cells in learner.cells], learner.updates)
 
 
-def _check(tasks: Sequence[Task]) -> None:
+def _check(tasks: Sequence[LearningTask]) -> None:
     shapes = {(task.train.x.shape[1], task.n_classes) for task in tasks}
     if len(shapes) != 1:
         problem = f"{len(tasks)} tasks of the (pixels, classes) {sorted(shapes)}"
@@ -105,7 +105,9 @@ def _check(tasks: Sequence[Task]) -> None:
 class _Learner:
     """Hidden weights, normalisation and cells, from task to task."""
 
-    def __init__(self, tasks: Sequence[Task], rule: RuleSpec, options: Options, device: DeviceSpec | None) -> None:
+    def __init__(
+        self, tasks: Sequence[LearningTask], rule: RuleSpec, options: Options, device: DeviceSpec | None
+    ) -> None:
         sizes = [tasks[0].train.x.shape[1], *options.hidden, tasks[0].n_classes]
         shapes = list(pairwise(sizes))
         half, seed = options.init_width / 2, options.seed

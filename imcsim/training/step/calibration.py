@@ -12,9 +12,9 @@ from pathlib import Path
 from imcsim.hardware.cost_table import CostTable
 from imcsim.hardware.hardware import Hardware, load_hardware
 from imcsim.mapping.plan import Compute, Mvm, Phase, Plan
-from imcsim.mapping.schemes.base import blocks, crossbars_of
+from imcsim.mapping.schemes.base import crossbars_of, layer_groups
 from imcsim.reporting import tables
-from imcsim.timing.execution import Trace
+from imcsim.timing.execution import Execution
 from imcsim.timing.simulate import simulate
 from imcsim.training.step.plan import forward_operations
 from imcsim.util import units
@@ -28,10 +28,10 @@ NAME = "calibration"
 
 
 @dataclass(frozen=True)
-class Calibration:
+class NormalisationCost:
     """A simulated calibration with prices."""
 
-    trace: Trace
+    trace: Execution
     costs: CostTable
 
     @property
@@ -56,7 +56,7 @@ def simulate_calibration(
     *,
     engine: str = "fast",
     progress: Progress = silent,
-) -> Calibration:
+) -> NormalisationCost:
     """Simulate the forward pass of so many images with statistics of every output of a weighted layer.
 
     Raises ImcsimError for every kind of bad input, before anything is simulated.
@@ -66,9 +66,9 @@ def simulate_calibration(
     network = workload if isinstance(workload, Workload) else load_network(workload)
     chip = hardware if isinstance(hardware, Hardware) else load_hardware(str(hardware))
     operations = tuple(with_statistics(operation) for operation in forward_operations(network, chip))
-    needed = crossbars_of(blocks(network, chip))
+    needed = crossbars_of(layer_groups(network, chip))
     plan = Plan(NAME, (Phase("forward with statistics", operations),), needed, needed)
-    return Calibration(simulate(plan, network, chip, images, engine, progress), CostTable.of(chip))
+    return NormalisationCost(simulate(plan, network, chip, images, engine, progress), CostTable.of(chip))
 
 
 def with_statistics(operation: Compute) -> Compute:

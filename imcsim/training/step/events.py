@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from imcsim.hardware.cost_table import CostTable
-from imcsim.mapping.plan import AccumulatorUpdate, Carry, Mvm, OuterProduct, Refresh, Source, TransposeMvm, Update
+from imcsim.mapping.plan import AccumulatorUpdate, Carry, Mvm, OuterProduct, RefreshPairs, Source, TransposeMvm, Update
 from imcsim.timing.engine.contract import JobOp
-from imcsim.timing.execution import Trace
+from imcsim.timing.execution import Execution
 from imcsim.util import units
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DIGITAL, MOVING, LEAKING = "other digital work", "data movement", "leakage"
 KINDS: dict[type, str] = {
     Mvm: "forward products", TransposeMvm: "transposed products", OuterProduct: "outer products",
-    AccumulatorUpdate: "accumulator update", Carry: "carries", Refresh: "refresh", Source: MOVING,
+    AccumulatorUpdate: "accumulator update", Carry: "carries", RefreshPairs: "refresh", Source: MOVING,
 }  # fmt: skip
 EVENTS = (
     "forward products", "transposed products", "outer products", DIGITAL, "accumulator update", "carries", "refresh",
@@ -37,7 +37,7 @@ class Events:
     What of an update is data movement belongs to the update; all other movement is one event.
     """
 
-    trace: Trace
+    trace: Execution
     costs: CostTable
     owner: Mapping[str, str]
 

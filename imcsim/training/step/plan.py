@@ -17,12 +17,12 @@ from imcsim.mapping.plan import (
     OuterProduct,
     Phase,
     Plan,
-    Refresh,
+    RefreshPairs,
     Region,
     TransposeMvm,
     Update,
 )
-from imcsim.mapping.schemes.base import Block, blocks, crossbars_of
+from imcsim.mapping.schemes.base import LayerGroup, crossbars_of, layer_groups
 from imcsim.mapping.schemes.static import Static
 from imcsim.mapping.update_rates import UpdateRates
 from imcsim.timing.spills import delivered
@@ -56,7 +56,7 @@ def training_plan(
     With ``update='sample'`` an image has both phases to itself, else a batch. Raises ImcsimError where the network does
     not fit, or cannot be trained here.
     """
-    parts = blocks(workload, hardware)
+    parts = layer_groups(workload, hardware)
     _check(workload, hardware, parts, rates)
     way_back = backward(workload, options.error_bits)
     forward = forward_operations(workload, hardware)
@@ -76,7 +76,7 @@ def forward_operations(workload: Workload, hardware: Hardware) -> tuple[Compute,
     return tuple(operation for operation in phase.operations if isinstance(operation, Compute))
 
 
-def _check(workload: Workload, hw: Hardware, parts: Sequence[Block], rates: Mapping[str, UpdateRates]) -> None:
+def _check(workload: Workload, hw: Hardware, parts: Sequence[LayerGroup], rates: Mapping[str, UpdateRates]) -> None:
     where, needed = f"{workload.name} on {hw.name}", crossbars_of(parts)
     if not parts:
         raise ImcsimError(workload.name, "has no layer with weights", "name a network that can be trained")
@@ -95,7 +95,7 @@ def _check(workload: Workload, hw: Hardware, parts: Sequence[Block], rates: Mapp
 
 
 def _operation(
-    gradient: Gradient, parts: Mapping[str, Block], regions: Mapping[str, Region], options: StepOptions
+    gradient: Gradient, parts: Mapping[str, LayerGroup], regions: Mapping[str, Region], options: StepOptions
 ) -> Operation:
     layer, of = gradient.layer, gradient.of
     region = regions[of.name]
@@ -110,7 +110,7 @@ def _operation(
 
 
 def _updates(
-    block: Block,
+    block: LayerGroup,
     regions: Mapping[str, Region],
     options: StepOptions,
     rates: Mapping[str, UpdateRates],
@@ -124,7 +124,7 @@ def _updates(
     return (
         AccumulatorUpdate(first, name, *common, "nothing", each, options.accumulator, options.stored_bits),
         Carry(second, name, *common, first, each),
-        Refresh(f"refresh {name}", name, *common, second, each, between),
+        RefreshPairs(f"refresh {name}", name, *common, second, each, between),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from imcsim.hardware.adcs import Pooled, survey
 from imcsim.hardware.cost_table import CostTable
 from imcsim.hardware.hardware import Hardware
-from imcsim.hardware.price_row import Part
+from imcsim.hardware.price_row import PriceRow
 from imcsim.hardware.update_circuit import UpdateCircuit
 from imcsim.training.step.options import StepOptions
 
@@ -22,7 +22,7 @@ def price_table(hardware: Hardware, circuit: UpdateCircuit, options: StepOptions
     return CostTable(table.hardware, table.parts | added, table.n_groups | groups)
 
 
-def _second_bank(hardware: Hardware, table: CostTable, node_nm: float) -> Part:
+def _second_bank(hardware: Hardware, table: CostTable, node_nm: float) -> PriceRow:
     """As large as the first one; where its area lies in another row, by the survey fit. Conversions have one price."""
     first, adc = table.parts["adc"], hardware.tile.adc
     if first.area_um2:

@@ -14,7 +14,7 @@ from imcsim.hardware.hardware import Hardware
 from imcsim.hardware.update_circuit import UpdateCircuit
 from imcsim.mapping.plan import Mvm, TransposeMvm
 from imcsim.mapping.update_rates import DIGITAL_BITS, UpdateRates, sources_of
-from imcsim.timing.execution import Trace
+from imcsim.timing.execution import Execution
 from imcsim.training.step.anchor import full_products
 from imcsim.training.step.events import Events
 from imcsim.training.step.options import StepOptions
@@ -51,7 +51,7 @@ class StepReport:
     rates: Mapping[str, UpdateRates]
     circuit: UpdateCircuit
     made: TrainingPlan
-    trace: Trace
+    trace: Execution
     costs: CostTable
     engine: str
 

@@ -28,7 +28,7 @@ FUNCTION = "network"  # in a user's file, where no other is named
 
 
 @dataclass(frozen=True)
-class Request:
+class StudySpec:
     """``rates``: of each kind of weights; several are tried with a seed of their own and the best is taken.
 
     ``batch_s``: simulated seconds of a step, or 'hardware', what one takes on ``hardware``, changed by ``overrides``.

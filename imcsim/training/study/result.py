@@ -9,7 +9,7 @@ import pandas as pd
 from imcsim.training.hic.claims import Claim
 from imcsim.training.step.report import StepReport
 from imcsim.training.study.cost import Repair
-from imcsim.training.study.request import Request
+from imcsim.training.study.request import StudySpec
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Study:
     ``step``, ``repairs``: of the widest network.
     """
 
-    request: Request
+    request: StudySpec
     data_name: str
     test_name: str
     rates: dict[str, float]

@@ -17,12 +17,12 @@ from imcsim.training.hic import figures
 from imcsim.training.hic.claims import Evidence, claims
 from imcsim.training.hic.export import order_of
 from imcsim.training.hic.options import TrainOptions
-from imcsim.training.hic.runs import Run, execute, grid, key_of, tuned
+from imcsim.training.hic.runs import TrainingRun, execute, grid, key_of, tuned
 from imcsim.training.hic.tables import TABLES
 from imcsim.training.images import split
 from imcsim.training.step.report import StepReport
 from imcsim.training.study.cost import Repair, large_enough, repairs_of, step_of, workload_of
-from imcsim.training.study.request import Request
+from imcsim.training.study.request import StudySpec
 from imcsim.training.study.result import Study
 from imcsim.training.study.text import report_text
 from imcsim.training.tasks import Task, is_normalised
@@ -36,7 +36,7 @@ REPORT = ("report.md", "step.json")  # by which an earlier report is known
 Entries = list[dict[str, Any]]
 
 
-def study(request: Request, out: Path, progress: Progress = silent) -> Study:
+def study(request: StudySpec, out: Path, progress: Progress = silent) -> Study:
     """Do all that is asked for and write it to the directory ``out``, whole or not at all.
 
     What was done so far lies below ``OUT.unfinished``, from where the same study goes on if interrupted. Raises
@@ -65,7 +65,7 @@ def study(request: Request, out: Path, progress: Progress = silent) -> Study:
     return found
 
 
-def _with_repairs(request: Request, task: Task) -> Request:
+def _with_repairs(request: StudySpec, task: Task) -> StudySpec:
     """Without new normalisations where the network has none."""
     if is_normalised(task.build(max(request.widths), 0)):
         return request
@@ -79,7 +79,7 @@ def check_out(out: Path) -> None:
         raise ImcsimError(f"--out {out}", "is a directory that holds other things", "name a new one")
 
 
-def _step(request: Request, task: Task, width: float, entry: Mapping[str, Any]) -> StepReport:
+def _step(request: StudySpec, task: Task, width: float, entry: Mapping[str, Any]) -> StepReport:
     """A step at a width on the chip, with assumed amounts where there is no entry of a training."""
     network = task.build(width, 0)
     workload, order = workload_of(network, task.image_shape), order_of(network, task.image_shape)
@@ -89,7 +89,7 @@ def _step(request: Request, task: Task, width: float, entry: Mapping[str, Any]) 
 
 
 def _rates(
-    request: Request, task: Task, folder: Path, progress: Progress
+    request: StudySpec, task: Task, folder: Path, progress: Progress
 ) -> tuple[dict[str, float], Entries, list[str]]:
     """The best rate of each kind on validation images, at the first width; all that were tried; what failed."""
     chosen, tries, failed = {}, list[dict[str, Any]](), list[str]()
@@ -97,16 +97,16 @@ def _rates(
         options = replace(_base(request, kind), seed=TUNING_SEED)
         chosen[kind] = rates[0]
         if len(rates) > 1:
-            chosen[kind], entries, said = tuned(task, Run(options, request.widths[0]), rates, folder, progress)
+            chosen[kind], entries, said = tuned(task, TrainingRun(options, request.widths[0]), rates, folder, progress)
             tries, failed = tries + entries, failed + said
     return chosen, tries, failed
 
 
-def _base(request: Request, kind: str) -> TrainOptions:
+def _base(request: StudySpec, kind: str) -> TrainOptions:
     return replace(request.options, weights=kind)  # type: ignore[arg-type]
 
 
-def _runs(request: Request, rates: dict[str, float]) -> Iterator[Run]:
+def _runs(request: StudySpec, rates: dict[str, float]) -> Iterator[TrainingRun]:
     """Every kind at every width with every seed; of hybrid networks the first seed is kept."""
     for run in grid(list(rates), request.widths, range(request.seeds), request.options, request.ageing):
         options = replace(run.options, rate=rates[run.options.weights])
@@ -114,7 +114,7 @@ def _runs(request: Request, rates: dict[str, float]) -> Iterator[Run]:
 
 
 def _found(
-    request: Request, task: Task, rates: dict[str, float], tries: Entries, entries: Entries, failed: list[str]
+    request: StudySpec, task: Task, rates: dict[str, float], tries: Entries, entries: Entries, failed: list[str]
 ) -> Study:
     tables = {name: table(entries) for name, table in TABLES.items()}
     evidence = Evidence(tables["runs"], tables["ageing"], tables["wear"], pd.DataFrame())
@@ -127,7 +127,7 @@ def _found(
     )  # fmt: skip
 
 
-def _repairs(request: Request, task: Task, step: StepReport) -> list[Repair]:
+def _repairs(request: StudySpec, task: Task, step: StepReport) -> list[Repair]:
     """What each repair takes."""
     images = min(request.ageing.calibration, len(split(task.data, request.options)[0].labels))
     return repairs_of(step.workload, step.hardware, request.ageing.fixes, images)

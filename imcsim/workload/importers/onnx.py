@@ -11,7 +11,7 @@ from onnx import ModelProto, NodeProto
 
 from imcsim.workload.importers.onnx_graph import load_model, read_graph, unknown_operator
 from imcsim.workload.importers.onnx_layers import TABLE
-from imcsim.workload.importers.onnx_values import Converter
+from imcsim.workload.importers.onnx_values import OnnxLayerCollector
 from imcsim.workload.workload import Input, Layer, Tensors, Unknown, Workload, with_tensors
 
 
@@ -60,7 +60,7 @@ def convert(
 ) -> Workload:
     """The layer trace of an ONNX model in memory; as ``import_onnx``, ``where`` stands for the file in errors."""
     graph = read_graph(model, where, dimensions, allow_unknown=allow_unknown)
-    converter = Converter(graph, input_bits, weight_bits)
+    converter = OnnxLayerCollector(graph, input_bits, weight_bits)
     for node in graph.nodes:
         _convert_node(converter, node, allow_unknown)
     description = description or model.doc_string.strip().split("\n")[0] or f"{name}, imported from ONNX"
@@ -69,7 +69,7 @@ def convert(
     return with_tensors(workload, _tensors(converter)) if keep_tensors else workload
 
 
-def _convert_node(converter: Converter, node: NodeProto, allow_unknown: bool) -> None:
+def _convert_node(converter: OnnxLayerCollector, node: NodeProto, allow_unknown: bool) -> None:
     handler = TABLE.get(node.op_type)
     if handler is not None:
         handler(converter, node)
@@ -82,7 +82,7 @@ def _convert_node(converter: Converter, node: NodeProto, allow_unknown: bool) ->
             converter.emit(node, Unknown, sources, (), index=index, operator=node.op_type)
 
 
-def _live(converter: Converter) -> tuple[Layer, ...]:
+def _live(converter: OnnxLayerCollector) -> tuple[Layer, ...]:
     """All layers but the inputs that nothing reads, such as indices into an embedding table."""
     read = {name for layer in converter.layers.values() for name in layer.inputs}
     read |= {converter.values[name].layer for name in converter.graph.outputs if name in converter.values}
@@ -90,7 +90,7 @@ def _live(converter: Converter) -> tuple[Layer, ...]:
     return cast(tuple[Layer, ...], tuple(layers))
 
 
-def _tensors(converter: Converter) -> Tensors:
+def _tensors(converter: OnnxLayerCollector) -> Tensors:
     """Weights with folded scales; quantised weights stay integers, with the factor of their sums as 'LAYER.scale'."""
     tensors: Tensors = {}
     for layer, weights in converter.weights.items():

@@ -32,7 +32,7 @@ SMALL = 1024  # constants up to this many elements take part in shape inference 
 
 
 @dataclass
-class Graph:
+class ImportedGraph:
     """``nodes`` in execution order; ``shapes`` of all tensors that they read or write, batch included."""
 
     where: str
@@ -71,13 +71,13 @@ class Graph:
 
 def read_graph(
     model: ModelProto, where: str, dimensions: Mapping[str, int] | None = None, *, allow_unknown: bool = False
-) -> Graph:
+) -> ImportedGraph:
     """Fold the constants and infer the shapes of a model; ``dimensions`` fixes symbolic sizes by name.
 
     Raises ImcsimError for sizes that stay unknown, nodes whose shapes do not fit, and operators without known shapes.
     """
     source = model.graph
-    graph = Graph(where, outputs=[output.name for output in source.output])
+    graph = ImportedGraph(where, outputs=[output.name for output in source.output])
     for tensor in (*EXTRA_CONSTANTS, *source.initializer):
         graph.constants[tensor.name] = Constant(numpy_helper.to_array(tensor))
     _read_inputs(graph, source, dimensions or {})
@@ -87,7 +87,7 @@ def read_graph(
     return graph
 
 
-def _read_inputs(graph: Graph, source: GraphProto, dimensions: Mapping[str, int]) -> None:
+def _read_inputs(graph: ImportedGraph, source: GraphProto, dimensions: Mapping[str, int]) -> None:
     inputs = [item for item in source.input if item.name not in graph.constants]
     batch = {_symbol(item, 0) for item in inputs} - {""}
     for item in inputs:
@@ -126,7 +126,7 @@ def _size(where: str, item: onnx.ValueInfoProto, axis: int, batch: set[str], dim
 class _Reader:
     """Walks the nodes once; each is folded into constants or gets the types of its outputs."""
 
-    def __init__(self, graph: Graph, model: ModelProto, allow_unknown: bool) -> None:
+    def __init__(self, graph: ImportedGraph, model: ModelProto, allow_unknown: bool) -> None:
         self.graph, self.allow_unknown = graph, allow_unknown
         self.opsets = list(model.opset_import)
         self.versions = {opset.domain: opset.version for opset in model.opset_import}

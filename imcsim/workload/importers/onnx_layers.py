@@ -14,7 +14,7 @@ from onnx import NodeProto, helper
 
 from imcsim.workload.importers.onnx_constants import Array, bits_of, quantisation
 from imcsim.workload.importers.onnx_layout import concat, gather, pad, part, rearrange, reshape, resize, transpose
-from imcsim.workload.importers.onnx_values import Axes, Converter, Handler, Value, attributes
+from imcsim.workload.importers.onnx_values import Axes, Handler, OnnxLayerCollector, TracedTensor, attributes
 from imcsim.workload.importers.onnx_weighted import convolution, gemm, matmul, window_of
 from imcsim.workload.workload import (
     Activation,
@@ -28,13 +28,13 @@ from imcsim.workload.workload import (
 )
 
 
-def alias(converter: Converter, node: NodeProto) -> None:
+def alias(converter: OnnxLayerCollector, node: NodeProto) -> None:
     """The node vanishes: its output is its input."""
     value = converter.dynamic(node)[0]
     converter.bind(node, replace(value, foldable=_can_fold(converter, node, value)))
 
 
-def quantize(converter: Converter, node: NodeProto) -> None:
+def quantize(converter: OnnxLayerCollector, node: NodeProto) -> None:
     """QuantizeLinear and what follows it vanish; the bits stay with the value."""
     value = converter.dynamic(node)[0]
     zero_point = converter.const(node, 2)
@@ -44,7 +44,7 @@ def quantize(converter: Converter, node: NodeProto) -> None:
     converter.bind(node, replace(value, quant=quant, foldable=False))
 
 
-def dequantize(converter: Converter, node: NodeProto) -> None:
+def dequantize(converter: OnnxLayerCollector, node: NodeProto) -> None:
     """Integers that come from outside or from no QuantizeLinear have the bits of their own type."""
     value = converter.dynamic(node)[0]
     if value.quant is None and converter.const(node, 1) is not None:
@@ -55,7 +55,7 @@ def dequantize(converter: Converter, node: NodeProto) -> None:
     converter.bind(node, value)
 
 
-def brevitas(converter: Converter, node: NodeProto) -> None:
+def brevitas(converter: OnnxLayerCollector, node: NodeProto) -> None:
     bits = 1 if node.op_type == "BipolarQuant" else int(converter.needed_const(node, 3))
     zero_point = None if node.op_type == "BipolarQuant" else converter.const(node, 2)
     quant = quantisation(bits, converter.needed_const(node, 1), zero_point)
@@ -65,7 +65,7 @@ def brevitas(converter: Converter, node: NodeProto) -> None:
 def same_shape(cls: type[LayerBase], function: str = "") -> Handler:
     """One layer that keeps the layout of its input: activations, softmax, normalisations."""
 
-    def handler(converter: Converter, node: NodeProto) -> None:
+    def handler(converter: OnnxLayerCollector, node: NodeProto) -> None:
         value = converter.dynamic(node)[0]
         fields: dict[str, Any] = {"function": function} if function else {}
         converter.emit(node, cls, [value], value.channels, **fields)
@@ -73,7 +73,7 @@ def same_shape(cls: type[LayerBase], function: str = "") -> Handler:
     return handler
 
 
-def batch_norm(converter: Converter, node: NodeProto) -> None:
+def batch_norm(converter: OnnxLayerCollector, node: NodeProto) -> None:
     """Folded into the convolution before it where that is possible, else a normalisation layer."""
     scale, bias, mean, variance = (converter.needed_const(node, i).astype(np.float64) for i in range(1, 5))
     factor = scale / np.sqrt(variance + attributes(node).get("epsilon", 1e-5))
@@ -87,12 +87,12 @@ def batch_norm(converter: Converter, node: NodeProto) -> None:
     converter.scale_and_shift(node, value, factor, shift)
 
 
-def _can_fold(converter: Converter, node: NodeProto, value: Value) -> bool:
+def _can_fold(converter: OnnxLayerCollector, node: NodeProto, value: TracedTensor) -> bool:
     tensor = next(name for name in node.input if name in converter.values)
     return value.foldable and len(converter.graph.readers(tensor)) == 1 and tensor not in converter.graph.outputs
 
 
-def arithmetic(converter: Converter, node: NodeProto) -> None:
+def arithmetic(converter: OnnxLayerCollector, node: NodeProto) -> None:
     """Add, Sub, Mul, Div: folded where they scale or shift channels by a constant, else element-wise."""
     sources = converter.dynamic(node)
     if len(sources) == 1 and len(node.input) == 2:
@@ -111,7 +111,7 @@ def _affine(op_type: str, numbers: Array) -> tuple[Array, Array]:
     return {"Add": (one, numbers), "Sub": (one, -numbers), "Mul": (numbers, zero), "Div": (1 / numbers, zero)}[op_type]
 
 
-def elementwise(converter: Converter, node: NodeProto, function: str = "") -> None:
+def elementwise(converter: OnnxLayerCollector, node: NodeProto, function: str = "") -> None:
     """Any operation between tensors; the largest operand gives the layout."""
     sources = converter.dynamic(node)
     largest = max(sources, key=lambda value: np.prod(value.shape))
@@ -126,7 +126,7 @@ def elementwise(converter: Converter, node: NodeProto, function: str = "") -> No
 
 
 def pool(mode: str) -> Handler:
-    def handler(converter: Converter, node: NodeProto) -> None:
+    def handler(converter: OnnxLayerCollector, node: NodeProto) -> None:
         value = converter.with_channels(node, converter.dynamic(node)[0], (1,))
         converter.emit(node, Pool, [value], (1,), mode=mode, window=window_of(converter, node, value))
 
@@ -134,14 +134,14 @@ def pool(mode: str) -> Handler:
 
 
 def global_pool(mode: str) -> Handler:
-    def handler(converter: Converter, node: NodeProto) -> None:
+    def handler(converter: OnnxLayerCollector, node: NodeProto) -> None:
         value = converter.with_channels(node, converter.dynamic(node)[0], (1,))
         converter.emit(node, GlobalPool, [value], (1,), mode=mode)
 
     return handler
 
 
-def reduce(converter: Converter, node: NodeProto) -> None:
+def reduce(converter: OnnxLayerCollector, node: NodeProto) -> None:
     """A mean or maximum over all positions is a global pooling, any other reduction a layer of its own."""
     value = converter.dynamic(node)[0]
     options = attributes(node)

@@ -8,11 +8,17 @@ import numpy as np
 from onnx import NodeProto
 
 from imcsim.workload.importers.onnx_constants import Array
-from imcsim.workload.importers.onnx_values import Converter, Handler, attributes, default_channels, reshaped_channels
+from imcsim.workload.importers.onnx_values import (
+    Handler,
+    OnnxLayerCollector,
+    attributes,
+    default_channels,
+    reshaped_channels,
+)
 from imcsim.workload.workload import Concat, Elementwise, Reshape, Slice
 
 
-def concat(converter: Converter, node: NodeProto) -> None:
+def concat(converter: OnnxLayerCollector, node: NodeProto) -> None:
     """Constants among the operands (a class token) come from outside, as inputs do."""
     for tensor in node.input:
         if tensor not in converter.values:
@@ -24,7 +30,7 @@ def concat(converter: Converter, node: NodeProto) -> None:
     converter.emit(node, Concat, sources, channels, axis="channel" if axis in channels else "position")
 
 
-def reshape(converter: Converter, node: NodeProto) -> None:
+def reshape(converter: OnnxLayerCollector, node: NodeProto) -> None:
     """Reshape, Flatten, Squeeze, Unsqueeze: nothing where channels and positions stay what they are."""
     value = converter.dynamic(node)[0]
     shape = converter.graph.shape(node.output[0])
@@ -38,7 +44,7 @@ def reshape(converter: Converter, node: NodeProto) -> None:
         converter.emit(node, Reshape, [value], channels)
 
 
-def transpose(converter: Converter, node: NodeProto) -> None:
+def transpose(converter: OnnxLayerCollector, node: NodeProto) -> None:
     """Nothing where only the names of axes change; a reshape layer where channels or positions change their order."""
     value = converter.dynamic(node)[0]
     order = list(attributes(node).get("perm", range(len(value.shape))[::-1]))
@@ -51,7 +57,7 @@ def transpose(converter: Converter, node: NodeProto) -> None:
         converter.emit(node, Reshape, [value], channels)
 
 
-def part(converter: Converter, node: NodeProto) -> None:
+def part(converter: OnnxLayerCollector, node: NodeProto) -> None:
     """Slice and Split: a layer per output that differs from the input."""
     value = converter.dynamic(node)[0]
     for index, tensor in enumerate(node.output):
@@ -61,12 +67,12 @@ def part(converter: Converter, node: NodeProto) -> None:
             converter.emit(node, Slice, [value], value.channels, index=index)
 
 
-def _reorders(converter: Converter, node: NodeProto) -> bool:
+def _reorders(converter: OnnxLayerCollector, node: NodeProto) -> bool:
     steps = converter.const(node, 4) if node.op_type == "Slice" else None
     return steps is not None and bool((steps < 0).any())
 
 
-def gather(converter: Converter, node: NodeProto) -> None:
+def gather(converter: OnnxLayerCollector, node: NodeProto) -> None:
     """Rows of a constant table (an embedding) come from outside; a part of an activation is a slice."""
     if node.input[0] not in converter.values:
         value = converter.add_input(node.output[0], converter.name(node, "gather"))
@@ -86,7 +92,7 @@ def gather(converter: Converter, node: NodeProto) -> None:
         converter.emit(node, Slice, [value], channels)
 
 
-def pad(converter: Converter, node: NodeProto) -> None:
+def pad(converter: OnnxLayerCollector, node: NodeProto) -> None:
     """Spatial zero padding joins the convolution behind it; any other is a layer."""
     value = converter.dynamic(node)[0]
     begins, ends = _pads(converter, node, len(value.shape))
@@ -103,7 +109,7 @@ def pad(converter: Converter, node: NodeProto) -> None:
         converter.emit(node, Elementwise, [value], value.channels, function="pad")
 
 
-def _pads(converter: Converter, node: NodeProto, rank: int) -> tuple[Array, Array]:
+def _pads(converter: OnnxLayerCollector, node: NodeProto, rank: int) -> tuple[Array, Array]:
     """Padding before and behind every axis, (rank,) each; from an attribute or, in newer models, from an input."""
     options, axes = attributes(node), converter.const(node, 3)
     pads = np.array(options["pads"]) if "pads" in options else converter.needed_const(node, 1)
@@ -113,7 +119,7 @@ def _pads(converter: Converter, node: NodeProto, rank: int) -> tuple[Array, Arra
     return begins, ends
 
 
-def _fills_with_zeros(converter: Converter, node: NodeProto) -> bool:
+def _fills_with_zeros(converter: OnnxLayerCollector, node: NodeProto) -> bool:
     options = attributes(node)
     given = len(node.input) > 2 and bool(node.input[2])
     fill = converter.const(node, 2) if given else np.array(options.get("value", 0.0))
@@ -123,7 +129,7 @@ def _fills_with_zeros(converter: Converter, node: NodeProto) -> bool:
 def resize(function: str) -> Handler:
     """A layer that makes its input larger (or smaller) by copying or interpolating."""
 
-    def handler(converter: Converter, node: NodeProto) -> None:
+    def handler(converter: OnnxLayerCollector, node: NodeProto) -> None:
         value = converter.dynamic(node)[0]
         shape = converter.graph.shape(node.output[0])
         offset = len(shape) - len(value.shape)
@@ -138,6 +144,6 @@ def resize(function: str) -> Handler:
     return handler
 
 
-def rearrange(converter: Converter, node: NodeProto) -> None:
+def rearrange(converter: OnnxLayerCollector, node: NodeProto) -> None:
     channels = default_channels(len(converter.graph.shape(node.output[0])))
     converter.emit(node, Reshape, [converter.dynamic(node)[0]], channels)

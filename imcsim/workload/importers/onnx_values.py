@@ -12,7 +12,7 @@ from onnx import NodeProto, helper
 
 from imcsim.util.errors import ImcsimError
 from imcsim.workload.importers.onnx_constants import Array
-from imcsim.workload.importers.onnx_graph import Graph, Shape, unique_names
+from imcsim.workload.importers.onnx_graph import ImportedGraph, Shape, unique_names
 from imcsim.workload.workload import Input, LayerBase, Quantisation, Reshape
 
 Axes = tuple[int, ...]
@@ -20,7 +20,7 @@ SPATIAL_OPS = ("Conv", "MaxPool", "AveragePool", "BatchNormalization", "Instance
 
 
 @dataclass(frozen=True)
-class Value:
+class TracedTensor:
     """An activation: the layer that gives it, its ONNX shape, and which of its axes are channels."""
 
     layer: str
@@ -78,14 +78,14 @@ def attributes(node: NodeProto) -> dict[str, Any]:
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
-class Converter:
+class OnnxLayerCollector:
     """Collects layers while the nodes of a graph are walked in execution order."""
 
-    def __init__(self, graph: Graph, input_bits: int, weight_bits: int) -> None:
+    def __init__(self, graph: ImportedGraph, input_bits: int, weight_bits: int) -> None:
         self.graph, self.weight_bits = graph, weight_bits
         self.default_quant = Quantisation(bits=input_bits)
         self.layers: dict[str, LayerBase] = {}
-        self.values: dict[str, Value] = {}
+        self.values: dict[str, TracedTensor] = {}
         self.weights: dict[str, Array] = {}  # as (channels, rows)
         self.affine: dict[str, tuple[Array, Array]] = {}  # scale and shift per channel behind a layer
         self._good_names = unique_names(graph.nodes)
@@ -99,7 +99,7 @@ class Converter:
         name = node.input[index] if index < len(node.input) else ""
         return self.graph.constants[name].array if name in self.graph.constants else None
 
-    def dynamic(self, node: NodeProto) -> list[Value]:
+    def dynamic(self, node: NodeProto) -> list[TracedTensor]:
         """The operands that are activations."""
         return [self.values[name] for name in node.input if name in self.values]
 
@@ -109,7 +109,7 @@ class Converter:
             raise self.error(node, f"its input {index} must be a constant", "simplify the model first")
         return array
 
-    def bind(self, node: NodeProto, value: Value, index: int = 0) -> None:
+    def bind(self, node: NodeProto, value: TracedTensor, index: int = 0) -> None:
         self.values[node.output[index]] = value
 
     # layers
@@ -131,12 +131,12 @@ class Converter:
         self.layers[layer.name] = layer
         return layer.name
 
-    def add_input(self, tensor: str, wanted: str) -> Value:
+    def add_input(self, tensor: str, wanted: str) -> TracedTensor:
         """A tensor from outside as a layer: an input of the model, or a constant that is no weight."""
         shape = self.graph.shape(tensor)
         convs = any(node.op_type in SPATIAL_OPS and node.input[0] == tensor for node in self.graph.readers(tensor))
         channels = (1,) if convs and len(shape) > 1 else default_channels(len(shape))
-        value = Value("", shape, channels)
+        value = TracedTensor("", shape, channels)
         layer = Input(
             name=self.fresh(wanted), inputs=(), output_shape=value.trace_shape, input_quant=self.default_quant
         )
@@ -147,15 +147,15 @@ class Converter:
         self,
         node: NodeProto,
         cls: type[LayerBase],
-        sources: list[Value],
+        sources: list[TracedTensor],
         channels: Axes,
         *,
         index: int = 0,
         **fields: Any,
-    ) -> Value:
+    ) -> TracedTensor:
         """Add a layer for one output of a node, with the output's shape and the bits of its first operand."""
         shape = self.graph.shape(node.output[index])
-        value = Value("", shape, channels or default_channels(len(shape)))
+        value = TracedTensor("", shape, channels or default_channels(len(shape)))
         name = self.name(node, cls.model_fields["kind"].default)
         name = self.fresh(f"{node.name or name}/{index}") if index or self._used_outputs(node) > 1 else name
         layer = cls(
@@ -171,7 +171,7 @@ class Converter:
     def _used_outputs(self, node: NodeProto) -> int:
         return sum(bool(self.graph.readers(name)) or name in self.graph.outputs for name in node.output if name)
 
-    def with_channels(self, node: NodeProto, value: Value, channels: Axes) -> Value:
+    def with_channels(self, node: NodeProto, value: TracedTensor, channels: Axes) -> TracedTensor:
         """The value in another layout; where that moves data, a reshape layer stands for it."""
         wanted = replace(value, channels=channels)
         if wanted.trace_shape == value.trace_shape:
@@ -188,13 +188,13 @@ class Converter:
 
     # what follows a layer and disappears in it
 
-    def scale_and_shift(self, node: NodeProto, value: Value, scale: Array, shift: Array) -> None:
+    def scale_and_shift(self, node: NodeProto, value: TracedTensor, scale: Array, shift: Array) -> None:
         """Fold y = scale * x + shift, per channel, into the layer that gives ``value``."""
         old_scale, old_shift = self.affine[value.layer]
         self.affine[value.layer] = (old_scale * scale, old_shift * scale + shift)
         self.bind(node, value)
 
-    def per_channel(self, array: Array, value: Value, shape: Shape) -> Array | None:
+    def per_channel(self, array: Array, value: TracedTensor, shape: Shape) -> Array | None:
         """A constant as one number per channel of ``value``, or nothing where it varies otherwise."""
         if shape != value.shape or array.ndim > len(shape):
             return None
@@ -205,4 +205,4 @@ class Converter:
         return np.ravel(np.broadcast_to(array.reshape(sizes), kept)).astype(np.float64)
 
 
-Handler = Callable[[Converter, NodeProto], None]
+Handler = Callable[[OnnxLayerCollector, NodeProto], None]

@@ -9,11 +9,11 @@ import numpy as np
 from onnx import NodeProto
 
 from imcsim.workload.importers.onnx_constants import Array
-from imcsim.workload.importers.onnx_values import Converter, Value, attributes
+from imcsim.workload.importers.onnx_values import OnnxLayerCollector, TracedTensor, attributes
 from imcsim.workload.workload import Conv, Linear, MatMul, Quantisation, Window
 
 
-def convolution(converter: Converter, node: NodeProto) -> None:
+def convolution(converter: OnnxLayerCollector, node: NodeProto) -> None:
     """A convolution with constant weights (channels, channels / groups, *kernel)."""
     source = converter.values[node.input[0]]
     value = converter.with_channels(node, replace(source, pad=()), (1,))
@@ -34,7 +34,9 @@ def convolution(converter: Converter, node: NodeProto) -> None:
     _finish(converter, node, result, stored, converter.const(node, 2))
 
 
-def window_of(converter: Converter, node: NodeProto, value: Value, kernel: tuple[int, ...] = ()) -> Window:
+def window_of(
+    converter: OnnxLayerCollector, node: NodeProto, value: TracedTensor, kernel: tuple[int, ...] = ()
+) -> Window:
     """The window of a convolution or pooling, auto_pad and a merged Pad made explicit."""
     options = attributes(node)
     kernel = tuple(options.get("kernel_shape", kernel))
@@ -71,7 +73,7 @@ def _same_padding(
     return (*begins, *ends)
 
 
-def gemm(converter: Converter, node: NodeProto) -> None:
+def gemm(converter: OnnxLayerCollector, node: NodeProto) -> None:
     """A fully connected layer, or a product of two activations."""
     options = attributes(node)
     if node.input[1] not in converter.graph.constants or node.input[0] not in converter.values:
@@ -85,7 +87,7 @@ def gemm(converter: Converter, node: NodeProto) -> None:
     _linear(converter, node, value, stored, bias, (1,), node.input[1], options.get("alpha", 1.0))
 
 
-def matmul(converter: Converter, node: NodeProto) -> None:
+def matmul(converter: OnnxLayerCollector, node: NodeProto) -> None:
     """A fully connected layer where one operand is a constant matrix, else a product of two activations."""
     constants = converter.graph.constants
     for index in (1, 0):
@@ -106,9 +108,9 @@ def matmul(converter: Converter, node: NodeProto) -> None:
 
 
 def _linear(
-    converter: Converter,
+    converter: OnnxLayerCollector,
     node: NodeProto,
-    value: Value,
+    value: TracedTensor,
     weights: Array,
     bias: Array | None,
     channels: tuple[int, ...],
@@ -122,7 +124,7 @@ def _linear(
     _finish(converter, node, result, weights, bias, alpha)
 
 
-def _product(converter: Converter, node: NodeProto) -> None:
+def _product(converter: OnnxLayerCollector, node: NodeProto) -> None:
     """``heads`` products at once: the axes before the last two of the output, batch of 1 included."""
     sources = [converter.values[name] for name in node.input[:2]]
     if any(len(source.shape) < 2 for source in sources):
@@ -134,12 +136,17 @@ def _product(converter: Converter, node: NodeProto) -> None:
     converter.emit(node, MatMul, sources, channels, heads=prod(shape[:-2]), inner=inner)
 
 
-def _weight_quant(converter: Converter, tensor: str) -> Quantisation:
+def _weight_quant(converter: OnnxLayerCollector, tensor: str) -> Quantisation:
     return converter.graph.constants[tensor].quant or Quantisation(bits=converter.weight_bits)
 
 
 def _finish(
-    converter: Converter, node: NodeProto, result: Value, weights: Array, bias: Array | None, scale: float = 1.0
+    converter: OnnxLayerCollector,
+    node: NodeProto,
+    result: TracedTensor,
+    weights: Array,
+    bias: Array | None,
+    scale: float = 1.0,
 ) -> None:
     """Remember weights (channels, rows) and bias, and let scales and shifts behind the layer join them."""
     n = weights.shape[0]

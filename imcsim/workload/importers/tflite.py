@@ -44,7 +44,7 @@ def import_tflite(path: str | Path, allow_unknown: bool = False) -> Workload:
 
 def convert(model: TfliteModel, name: str, *, source: str, allow_unknown: bool = False) -> Workload:
     """The layer trace of a model in memory; as ``import_tflite``."""
-    converter = Converter(model)
+    converter = TfliteLayerCollector(model)
     for operator in model.operators:
         if converter.dynamic(operator):  # others compute shapes, or widen weights
             _handler(model, operator, allow_unknown)(converter, operator)
@@ -54,7 +54,7 @@ def convert(model: TfliteModel, name: str, *, source: str, allow_unknown: bool =
     return workload
 
 
-class Converter:
+class TfliteLayerCollector:
     """Collects layers while the operators are walked in execution order."""
 
     def __init__(self, model: TfliteModel) -> None:
@@ -107,7 +107,7 @@ class Converter:
         )  # fmt: skip
 
 
-Handler = Callable[[Converter, Operator], None]
+Handler = Callable[[TfliteLayerCollector, Operator], None]
 
 
 def trace_shape(tensor: Tensor) -> tuple[int, ...]:
@@ -117,7 +117,7 @@ def trace_shape(tensor: Tensor) -> tuple[int, ...]:
     return (shape[-1], *positions)
 
 
-def convolution(converter: Converter, operator: Operator) -> None:
+def convolution(converter: TfliteLayerCollector, operator: Operator) -> None:
     weights, x = converter.tensor(operator, 1), converter.tensor(operator, 0)
     groups = x.shape[-1] if operator.kind == DEPTHWISE else x.shape[-1] // weights.shape[-1]
     window = Window(**operator.window(x.shape[1:3], weights.shape[1:3]))
@@ -125,7 +125,7 @@ def convolution(converter: Converter, operator: Operator) -> None:
     converter.emit(operator, Conv, [converter.source(operator)], window=window, **fields)
 
 
-def linear(converter: Converter, operator: Operator) -> None:
+def linear(converter: TfliteLayerCollector, operator: Operator) -> None:
     """Flattens what it reads, to vectors as long as the rows of its weights."""
     weights, x = converter.tensor(operator, 1), converter.tensor(operator, 0)
     rows = weights.shape[-1]
@@ -137,7 +137,7 @@ def linear(converter: Converter, operator: Operator) -> None:
 
 
 def pool(mode: str) -> Handler:
-    def handler(converter: Converter, operator: Operator) -> None:
+    def handler(converter: TfliteLayerCollector, operator: Operator) -> None:
         kernel = (operator.options.filterHeight, operator.options.filterWidth)
         window = Window(**operator.window(converter.tensor(operator, 0).shape[1:3], kernel))
         converter.emit(operator, Pool, mode=mode, window=window)
@@ -149,7 +149,7 @@ def reduce(function: str) -> Handler:
     """A mean or maximum over all positions is a global pooling, any other reduction a layer of its own."""
     mode = {"mean": "avg", "max": "max"}.get(function)
 
-    def handler(converter: Converter, operator: Operator) -> None:
+    def handler(converter: TfliteLayerCollector, operator: Operator) -> None:
         axes, rank = converter.tensor(operator, 1).constant, len(converter.tensor(operator, 0).shape)
         reduced = set() if axes is None else {int(axis) % rank for axis in axes.ravel()}
         if mode and reduced - {0} == set(range(1, rank - 1)):
@@ -160,12 +160,12 @@ def reduce(function: str) -> Handler:
     return handler
 
 
-def concat(converter: Converter, operator: Operator) -> None:
+def concat(converter: TfliteLayerCollector, operator: Operator) -> None:
     rank = len(converter.tensor(operator, 0).shape)
     converter.emit(operator, Concat, axis="channel" if operator.options.axis % rank == rank - 1 else "position")
 
 
-def reshape(converter: Converter, operator: Operator) -> None:
+def reshape(converter: TfliteLayerCollector, operator: Operator) -> None:
     """Nothing where channels and positions stay what they are."""
     before = converter.layers[converter.source(operator)]
     after = trace_shape(converter.model.tensors[operator.outputs[0]])
@@ -176,7 +176,7 @@ def reshape(converter: Converter, operator: Operator) -> None:
         converter.emit(operator, Reshape)
 
 
-def alias(converter: Converter, operator: Operator) -> None:
+def alias(converter: TfliteLayerCollector, operator: Operator) -> None:
     """The operator vanishes: its output is its input."""
     converter.values[operator.outputs[0]] = converter.source(operator)
 

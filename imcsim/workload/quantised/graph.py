@@ -28,7 +28,7 @@ class Site:
     gives: Tensor
 
 
-class Graph(ABC):
+class QuantisedGraph(ABC):
     """A model of one format. Tensors keep the layout of the format; layers take channels first."""
 
     where: str

@@ -14,7 +14,7 @@ from typing import Any
 from imcsim.util.errors import ImcsimError
 from imcsim.workload.datasets import Dataset
 from imcsim.workload.importers.tflite_model import load_tflite
-from imcsim.workload.quantised.graph import Array, Graph, Piece, Site, Tensor
+from imcsim.workload.quantised.graph import Array, Piece, QuantisedGraph, Site, Tensor
 from imcsim.workload.quantised.layers import IntegerLayer, Integers
 from imcsim.workload.quantised.onnx_graph import OnnxGraph, load_onnx
 from imcsim.workload.quantised.tflite_graph import TfliteGraph
@@ -40,7 +40,7 @@ def load_quantised(path: str | Path) -> QuantisedNetwork:
 class QuantisedNetwork:
     """``sites``: the weighted layers in execution order. ``run`` computes a batch with a given multiplication."""
 
-    def __init__(self, model: Any, where: str, graph: Callable[[Any, str], Graph] = OnnxGraph) -> None:
+    def __init__(self, model: Any, where: str, graph: Callable[[Any, str], QuantisedGraph] = OnnxGraph) -> None:
         """``model``: an ONNX model, or what else ``graph`` reads; ``where`` stands for the file in errors."""
         self.graph = graph(model, where)
 

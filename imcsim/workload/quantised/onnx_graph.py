@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 
 from imcsim.util.errors import ImcsimError
-from imcsim.workload.quantised.graph import Array, Graph, Known, Piece, Tensor, ancestors
-from imcsim.workload.quantised.onnx_reader import Reader
+from imcsim.workload.quantised.graph import Array, Known, Piece, QuantisedGraph, Tensor, ancestors
+from imcsim.workload.quantised.onnx_reader import OnnxReader
 
 
 def load_onnx(path: str | Path) -> onnx.ModelProto:
@@ -25,12 +25,12 @@ def load_onnx(path: str | Path) -> onnx.ModelProto:
         raise ImcsimError(str(path), "is no readable ONNX model, perhaps truncated", "export it again") from error
 
 
-class OnnxGraph(Graph):
+class OnnxGraph(QuantisedGraph):
     """QDQ and QLinear models; the first input and the first output count."""
 
     def __init__(self, model: onnx.ModelProto, where: str) -> None:
         self.model, self.where = model, where
-        self.sites = Reader(model, where).sites()
+        self.sites = OnnxReader(model, where).sites()
         constants = {item.name for item in model.graph.initializer}
         entry = next(item for item in model.graph.input if item.name not in constants)
         self.input, self.output = entry.name, model.graph.output[0].name

@@ -18,7 +18,7 @@ QLINEAR = ("QLinearConv", "QLinearMatMul")
 HINT = "quantise it first: imcsim quantize MODEL.onnx --data IMAGES -o INT8.onnx"
 
 
-class Reader:
+class OnnxReader:
     """Finds the weighted layers of a model in execution order. Raises ImcsimError naming the node."""
 
     def __init__(self, model: ModelProto, where: str) -> None:

@@ -14,19 +14,19 @@ import numpy as np
 
 from imcsim.util.errors import ImcsimError
 from imcsim.workload.importers.tflite_model import DTYPES, TfliteModel, schema
-from imcsim.workload.quantised.graph import Array, Graph, Known, Piece, Site, Tensor, ancestors
+from imcsim.workload.quantised.graph import Array, Known, Piece, QuantisedGraph, Site, Tensor, ancestors
 from imcsim.workload.quantised.requantisation import half_away
-from imcsim.workload.quantised.tflite_reader import Reader
+from imcsim.workload.quantised.tflite_reader import TfliteReader
 
 PROBE = 3  # images that a piece is tried with
 
 
-class TfliteGraph(Graph):
+class TfliteGraph(QuantisedGraph):
     """Tensors are numbers and lie channels last."""
 
     def __init__(self, model: TfliteModel, where: str) -> None:
         self.model, self.where = model, where
-        self.sites = Reader(model).sites()
+        self.sites = TfliteReader(model).sites()
         self.input, self.output = model.input, model.output
         self.entry = model.tensors[model.input]
         *size, channels = self.entry.shape[1:]

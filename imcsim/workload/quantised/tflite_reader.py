@@ -25,7 +25,7 @@ HINT = "quantise it to int8: tf.lite.Optimize.DEFAULT with a representative_data
 LIMITS = {"NONE": (), "RELU": (0.0,), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0)}  # of the real output
 
 
-class Reader:
+class TfliteReader:
     """Finds the weighted layers of a model in execution order. Raises ImcsimError naming the operator."""
 
     def __init__(self, model: TfliteModel) -> None:
