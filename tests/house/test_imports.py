@@ -40,6 +40,11 @@ def test_a_library_is_imported_in_one_place(library: str, places: tuple[str, ...
     assert [user for user in users if not any(place in user for place in places)] == []
 
 
+def test_every_kernel_carries_the_stamp_of_all_sources() -> None:
+    users = [str(path.relative_to(PACKAGE)) for path in FILES if "njit" in path.read_text()]
+    assert users == ["util/compiling.py"]
+
+
 def test_few_rooms_lie_at_the_top() -> None:
     assert len([path for path in PACKAGE.iterdir() if path.name != "__pycache__" and path.name != "py.typed"]) <= 12
 

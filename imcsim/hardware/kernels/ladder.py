@@ -8,14 +8,15 @@ other for most of the time on a busy machine, and the result would depend on the
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from imcsim.util.compiling import compiled, contracted
 
 Floats = NDArray[np.float64]
 PANEL = 8
 
 
-@njit(cache=True)
+@compiled
 def passed(g: Floats, first: float, wire: float, factors: Floats) -> None:
     """Fill ``factors`` (n,): voltage behind each segment over that before it, the far ends of the cells ``g`` grounded.
 
@@ -28,7 +29,7 @@ def passed(g: Floats, first: float, wire: float, factors: Floats) -> None:
         behind = load * factors[k]
 
 
-@njit(cache=True)
+@compiled
 def arriving(g: Floats, first: float, wire: float) -> Floats:
     """Share of a driver's voltage that arrives at each cell of the lines ``g`` (n_lines, n), cells grounded behind."""
     shares = np.empty(g.shape)
@@ -39,7 +40,7 @@ def arriving(g: Floats, first: float, wire: float) -> Floats:
     return shares
 
 
-@njit(cache=True)
+@compiled
 def add_line(norton: Floats, line: int, g: Floats, first: float, wire: float) -> None:
     """Add the admittance of one driven line, seen from the far ends of its n cells, to ``norton`` (n, n + n_lines).
 
@@ -62,7 +63,7 @@ def add_line(norton: Floats, line: int, g: Floats, first: float, wire: float) ->
             norton[k, m] -= back * g[m]
 
 
-@njit(cache=True, fastmath={"contract"})
+@contracted
 def subtract_products(norton: Floats, used: int, panel: Floats, factors: Floats) -> None:
     """Norton[m, c] -= sum over a of factors[a] panel[a, m] panel[a, c], for c from m to ``used``.
 
@@ -81,7 +82,7 @@ def subtract_products(norton: Floats, used: int, panel: Floats, factors: Floats)
             )  # fmt: skip
 
 
-@njit(cache=True, fastmath={"contract"})
+@contracted
 def add_series(norton: Floats, resistance: float, used: int) -> None:
     """Put a resistance behind each of the n ports of ``norton``, whose first ``used`` columns are in use.
 

@@ -1,1 +1,1 @@
-"""Compiled searches: sparse coefficients, colourings of routed columns."""
+"""Search for sparse coefficients and colourings of routed columns, as compiled code."""

@@ -1,4 +1,4 @@
-"""Masks into time slots: a colouring of their conflict graph with at most so many masks of one colour."""
+"""Put masks into time slots: a colouring of their conflict graph with at most so many masks of one colour."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ ROUNDS = 30  # of iterated greedy; 100 save one more slot of 90 where supports a
 
 
 def by_first_fit(masks: Masks, lines: int) -> SlotOf:
-    """A slot for each mask: masks that share a column are in different ones, and none holds more than ``lines``."""
+    """Give each mask a slot: masks that share a column are in different ones, and none holds more than ``lines``."""
     return first_fit(pack(masks), lines)
 
 
 def by_recursive_largest_first(masks: Masks, lines: int) -> SlotOf:
-    """The same in fewer slots: recursive largest first, then iterated greedy; never more than first-fit takes."""
+    """Give each mask a slot by recursive largest first, then iterated greedy; never more slots than first-fit takes."""
     starts = np.concatenate([[0], np.cumsum(masks.sum(axis=1))])
     largest = recursive_largest_first(np.nonzero(masks)[1], starts, masks.shape[1], lines)
     return _iterated_greedy(masks, lines, min(largest, by_first_fit(masks, lines), key=n_slots))
 
 
 def _iterated_greedy(masks: Masks, lines: int, slot_of: SlotOf) -> SlotOf:
-    """First-fit again, slot after slot in another order, which never takes more slots (Culberson 1992)."""
+    """Repeat first-fit, slot after slot in another order, which never takes more slots (Culberson 1992)."""
     packed, bound = pack(masks), lower_bound(masks, lines)
     for turn in range(ROUNDS):
         if n_slots(slot_of) == bound:
@@ -48,7 +48,7 @@ def n_slots(slot_of: SlotOf) -> int:
 
 
 def lower_bound(masks: Masks, lines: int) -> int:
-    """Slots that no schedule can do without: masks that all conflict with each other, or that the lines cannot take.
+    """Return the slots that no schedule can do without: masks that all conflict, or more than the lines.
 
     The masks of the column that most of them use conflict with each other; the largest others that conflict with all
     of them are added.
@@ -61,7 +61,7 @@ def lower_bound(masks: Masks, lines: int) -> int:
 
 
 def pack(masks: Masks) -> NDArray[np.uint64]:
-    """Masks as 64-bit words, (n_masks, n_words)."""
+    """Return masks as 64-bit words, (n_masks, n_words)."""
     width = -(-masks.shape[1] // 64) * 64
     padded = np.zeros((len(masks), width), bool)
     padded[:, : masks.shape[1]] = masks

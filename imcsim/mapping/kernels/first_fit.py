@@ -1,15 +1,16 @@
-"""First-fit of column masks into time slots, and its counterpart: masks of which no two share a slot."""
+"""Fit column masks into time slots, first come, first served, and find masks of which no two share a slot."""
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from imcsim.util.compiling import compiled
 
-@njit(cache=True)
+
+@compiled
 def first_fit(masks: NDArray[np.uint64], lines: int) -> NDArray[np.int64]:
-    """The first slot for each mask in which no column is used twice and at most ``lines`` masks are.
+    """Return the first slot for each mask in which no column is used twice and at most ``lines`` masks are.
 
     ``masks``: (n_masks, n_words) uint64, the columns of each mask as bits. Returns (n_masks,).
     """
@@ -30,9 +31,9 @@ def first_fit(masks: NDArray[np.uint64], lines: int) -> NDArray[np.int64]:
     return slot_of
 
 
-@njit(cache=True)
+@compiled
 def greedy_clique(masks: NDArray[np.uint64]) -> int:
-    """How many masks, taken in order, share a column with each one taken before: every one needs a slot of its own."""
+    """Return how many masks, taken in order, share a column with each one taken before: all need different slots."""
     taken = np.empty_like(masks)
     size = 0
     for i in range(len(masks)):
@@ -45,9 +46,9 @@ def greedy_clique(masks: NDArray[np.uint64]) -> int:
     return size
 
 
-@njit(cache=True)
+@compiled
 def _conflict(masks: NDArray[np.uint64], i: int, others: NDArray[np.uint64], j: int) -> bool:
-    """Whether mask i shares a column with mask j of the others."""
+    """Say whether mask i shares a column with mask j of the others."""
     common = np.uint64(0)
     for word in range(masks.shape[1]):
         common |= masks[i, word] & others[j, word]

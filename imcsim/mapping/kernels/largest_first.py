@@ -1,17 +1,18 @@
-"""Recursive largest first: time slots filled one after another, with the masks that are hardest to place later."""
+"""Fill time slots one after another, with the masks that are hardest to place later (recursive largest first)."""
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from imcsim.util.compiling import compiled
 
 Ints = NDArray[np.int64]
 
 
-@njit(cache=True)
+@compiled
 def recursive_largest_first(columns: Ints, starts: Ints, n_columns: int, lines: int) -> Ints:
-    """The slot of each mask, (n_masks,), so that no slot uses a column twice or holds more than ``lines`` masks.
+    """Return the slot of each mask, (n_masks,), so that no slot uses a column twice or holds more than ``lines`` masks.
 
     ``columns``: the columns of all masks, mask by mask; those of mask i begin at ``starts[i]``, (n_masks + 1,).
     After Leighton, J. Res. Natl. Bur. Stand. 84 (1979) 489: a slot begins with the mask that conflicts with most and
@@ -35,9 +36,9 @@ def recursive_largest_first(columns: Ints, starts: Ints, n_columns: int, lines: 
     return slot_of
 
 
-@njit(cache=True)
+@compiled
 def _load(masks: Ints, columns: Ints, starts: Ints, n_columns: int) -> Ints:
-    """How many masks use each column."""
+    """Return how many masks use each column."""
     load = np.zeros(n_columns, np.int64)
     for i in masks:
         for at in range(starts[i], starts[i + 1]):
@@ -45,9 +46,9 @@ def _load(masks: Ints, columns: Ints, starts: Ints, n_columns: int) -> Ints:
     return load
 
 
-@njit(cache=True)
+@compiled
 def _heaviest(candidates: Ints, columns: Ints, starts: Ints, weights: Ints) -> int:
-    """Where in the list the first mask is whose columns weigh most together."""
+    """Return where in the list the first mask is whose columns weigh most together."""
     best, most = 0, np.int64(0)
     for k, i in enumerate(candidates):
         weight = np.int64(0)
@@ -58,9 +59,9 @@ def _heaviest(candidates: Ints, columns: Ints, starts: Ints, weights: Ints) -> i
     return best
 
 
-@njit(cache=True)
+@compiled
 def _compatible(candidates: Ints, chosen: int, columns: Ints, starts: Ints, shut_out: Ints) -> Ints:
-    """The candidates that share no column with the chosen mask; ``shut_out`` gains the load of the others."""
+    """Return the candidates that share no column with the chosen mask; ``shut_out`` gains the load of the others."""
     is_used = np.zeros(len(shut_out), np.bool_)
     is_used[columns[starts[chosen] : starts[chosen + 1]]] = True
     kept, n_kept = np.empty_like(candidates), 0

@@ -1,4 +1,4 @@
-"""Orthogonal matching pursuit and integer coefficients, many signals at once, from Gram matrices alone.
+"""Pursue sparse and integer coefficients of many signals at once, from Gram matrices alone.
 
 Batch OMP after Rubinstein, Zibulevsky and Elad, Technion CS-2008-08. Every signal, and every group of signals with a
 scale in common, is computed by one thread in a fixed order, so results do not depend on how many threads there are.
@@ -7,8 +7,10 @@ scale in common, is computed by one thread in a fixed order, so results do not d
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
+
+from imcsim.util.compiling import compiled, parallel
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int16]
@@ -18,9 +20,9 @@ DEPENDENT = 1e-10  # squared length, of 1, that is left of a vector which the ch
 EXACT = 1e-12  # correlation, relative to the first one, at which nothing is left to represent
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
+@parallel
 def pursue(gram: Floats, correlations: Floats, nonzeros: int) -> Floats:
-    """(signals, M) coefficients with at most ``nonzeros`` that are not 0, chosen greedily and refitted at every step.
+    """Return (signals, M) coefficients, at most ``nonzeros`` of them not 0, chosen greedily and refitted at every step.
 
     ``gram``: (M, M) products of basis vectors of unit length. ``correlations``: (signals, M) products of signals and
     basis vectors. Row i of ``parts`` is what the i-th chosen vector, made orthogonal to those before it and of unit
@@ -28,7 +30,7 @@ def pursue(gram: Floats, correlations: Floats, nonzeros: int) -> Floats:
     correlations.
     """
     signals, n_vectors = correlations.shape
-    found = np.zeros_like(correlations)
+    coefficients = np.zeros_like(correlations)
     for block in prange((signals + BLOCK - 1) // BLOCK):
         parts = np.empty((nonzeros, n_vectors))
         amounts = np.empty(nonzeros)
@@ -39,14 +41,14 @@ def pursue(gram: Floats, correlations: Floats, nonzeros: int) -> Floats:
             for i in range(count - 1, -1, -1):
                 value = amounts[i]
                 for later in range(i + 1, count):
-                    value -= parts[i, chosen[later]] * found[signal, chosen[later]]
-                found[signal, chosen[i]] = value / parts[i, chosen[i]]
-    return found
+                    value -= parts[i, chosen[later]] * coefficients[signal, chosen[later]]
+                coefficients[signal, chosen[i]] = value / parts[i, chosen[i]]
+    return coefficients
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _choose(gram: Floats, left: Floats, parts: Floats, amounts: Floats, chosen: NDArray[np.int64]) -> int:
-    """Fill ``parts``, ``amounts`` and ``chosen`` for one signal whose correlations are ``left``; how many there are."""
+    """Fill ``parts``, ``amounts`` and ``chosen`` for one signal whose correlations are ``left``; return how many."""
     first = 0.0
     for i in range(len(chosen)):
         best = np.argmax(np.abs(left))
@@ -69,9 +71,9 @@ def _choose(gram: Floats, left: Floats, parts: Floats, amounts: Floats, chosen: 
     return len(chosen)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _nearest(levels: Floats, x: float) -> float:
-    """The level nearest to x, with its sign."""
+    """Return the level nearest to x, with its sign."""
     size = abs(x)
     above = min(int(np.searchsorted(levels, size)), len(levels) - 1)
     below = max(above - 1, 0)
@@ -79,9 +81,9 @@ def _nearest(levels: Floats, x: float) -> float:
     return level if x >= 0 else -level
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
+@parallel
 def rounded(weights: Floats, coefficients: Floats, levels: Floats, steps: Floats) -> tuple[Codes, Floats]:
-    """Levels nearest to coefficients over a scale for each kernel, and the scales (blocks, kernels).
+    """Return the levels nearest to coefficients over a scale for each kernel, and the scales (blocks, kernels).
 
     ``coefficients``: (blocks, terms, kernels, M). ``weights``: (blocks, terms, M), what one squared error of a
     coefficient costs. ``levels``: from 0 upward. ``steps``: largest levels that are tried, relative to the largest
@@ -112,12 +114,12 @@ def rounded(weights: Floats, coefficients: Floats, levels: Floats, steps: Floats
     return codes, scales
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
+@parallel
 def refined(
     grams: Floats, kinds: NDArray[np.int64], correlations: Floats, codes: Codes, scales: Floats, levels: Floats,
     sweeps: int,
 ) -> Floats:  # fmt: skip
-    """Improve codes one after another, and their scales, in place; (blocks, kernels) squared length that they explain.
+    """Improve codes, one by one, and scales in place; return (blocks, kernels) squared length that they explain.
 
     Codes that are 0 stay so. ``grams``: (kinds, M, M); ``kinds``: (blocks, terms), which of them is a term's.
     ``correlations``, ``codes``: (blocks, terms, kernels, M). Every step is the best one by itself, so no sweep makes

@@ -1,4 +1,4 @@
-"""What schemes share: their options, the blocks of a network, and how a block becomes operations."""
+"""Provide what schemes share: options, the layer groups of a network, and how a group becomes operations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from imcsim.workload.workload import (
 
 
 class Scheme(Spec):
-    """A way to run a network on a chip; its fields are its options, its ``name`` is how users call it.
+    """Decide how to run a network on a chip; the fields are options, the ``name`` is how users call it.
 
     ``on_digital``: layers that the digital units compute, from weights in their buffers: 'none', 'first', 'depthwise',
     names, or several of these by commas.
@@ -37,7 +37,7 @@ class Scheme(Spec):
     on_digital: str = "none"
 
     def layer_groups(self, workload: Workload, hardware: Hardware) -> tuple[LayerGroup, ...]:
-        """The network in execution order, one block per layer on crossbars; ImcsimError where there is none."""
+        """Return the network in execution order, a group per layer on crossbars; ImcsimError where there is none."""
         return layer_groups(workload, hardware, self._digital_layers(workload))
 
     def _digital_layers(self, workload: Workload) -> frozenset[str]:
@@ -47,14 +47,14 @@ class Scheme(Spec):
             "first": list(weighted)[:1],
             "depthwise": [name for name, layer in weighted.items() if _is_depthwise(layer)],
         }
-        where, found = f"scheme '{self.name}', option on_digital", set()
+        where, chosen = f"scheme '{self.name}', option on_digital", set()
         for word in self.on_digital.split(","):
             if word not in groups and word not in weighted:
                 raise ImcsimError(where, f"there is no layer '{word}'", did_you_mean(word, [*groups, *weighted]))
-            found.update(groups.get(word, [word]))
-        if found == set(weighted):
+            chosen.update(groups.get(word, [word]))
+        if chosen == set(weighted):
             raise ImcsimError(where, "no layer is left for the crossbars", "take --scheme digital")
-        return frozenset(found)
+        return frozenset(chosen)
 
     @abstractmethod
     def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
@@ -62,8 +62,8 @@ class Scheme(Spec):
 
 
 @dataclass(frozen=True)
-class Chain:
-    """An input or a digital layer, and the element-wise layers that are done with it."""
+class FusedLayer:
+    """Hold an input or a digital layer, and the element-wise layers that are done with it."""
 
     layer: Layer
     absorbed: tuple[Layer, ...]
@@ -71,7 +71,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class LayerGroup:
-    """A weighted layer, the element-wise layers that are done in its digital stage, and what follows it.
+    """Hold a weighted layer, the element-wise layers that are done in its digital stage, and what follows it.
 
     ``tail`` holds the inputs that this block reads first and the digital layers up to the next weighted layer.
     """
@@ -79,8 +79,8 @@ class LayerGroup:
     layer: WeightedLayer
     grid: TileGrid
     absorbed: tuple[Layer, ...]
-    head: tuple[Chain, ...]  # inputs from outside, and digital layers before the first weighted layer
-    tail: tuple[Chain, ...]
+    head: tuple[FusedLayer, ...]  # inputs from outside, and digital layers before the first weighted layer
+    tail: tuple[FusedLayer, ...]
 
 
 def _is_depthwise(layer: WeightedLayer) -> bool:
@@ -90,7 +90,7 @@ def _is_depthwise(layer: WeightedLayer) -> bool:
 def layer_groups(
     workload: Workload, hardware: Hardware, on_digital: frozenset[str] = frozenset()
 ) -> tuple[LayerGroup, ...]:
-    """The network in execution order, one block per weighted layer that is not computed ``on_digital`` units."""
+    """Return the network in execution order, a group per weighted layer that is not computed ``on_digital`` units."""
     absorbed: dict[str, tuple[Layer, ...]] = {}
     gone: set[str] = set()
     for layer in workload.layers:
@@ -114,8 +114,8 @@ def layer_groups(
                 heads[current] += _take(waiting, layer, everything=False)
                 tails[current].append(layer)
 
-    def chains(layers: Sequence[Layer]) -> tuple[Chain, ...]:
-        return tuple(Chain(layer, absorbed[layer.name]) for layer in layers)
+    def chains(layers: Sequence[Layer]) -> tuple[FusedLayer, ...]:
+        return tuple(FusedLayer(layer, absorbed[layer.name]) for layer in layers)
 
     return tuple(
         LayerGroup(
@@ -136,7 +136,7 @@ def _take(waiting: list[Layer], reader: Layer, everything: bool) -> list[Layer]:
 
 
 def _absorbed(layer: Layer, workload: Workload) -> tuple[Layer, ...]:
-    """The element-wise layers behind a layer that computes something which nobody else reads."""
+    """Return the element-wise layers behind a layer that computes something which nobody else reads."""
     chain: list[Layer] = []
     if isinstance(layer, Input | View | Unknown):
         return ()
@@ -152,12 +152,12 @@ def _absorbed(layer: Layer, workload: Workload) -> tuple[Layer, ...]:
 
 
 def with_digital_neighbours(block: LayerGroup, core: Sequence[Operation], region: Region) -> tuple[Operation, ...]:
-    """The operations of a block: its head, the core that a scheme chose for its weights, its tail."""
+    """Return the operations of a group: its head, the core that a scheme chose for its weights, its tail."""
     return (*digital_operations(block.head, region), *core, *digital_operations(block.tail, region))
 
 
-def digital_operations(chains: Sequence[Chain], region: Region) -> tuple[Operation, ...]:
-    """Inputs and digital layers as operations on the lanes of a region."""
+def digital_operations(chains: Sequence[FusedLayer], region: Region) -> tuple[Operation, ...]:
+    """Return inputs and digital layers as operations on the lanes of a region."""
     return tuple(
         Source(chain.layer.name, chain.layer, region)
         if isinstance(chain.layer, Input)
@@ -167,17 +167,17 @@ def digital_operations(chains: Sequence[Chain], region: Region) -> tuple[Operati
 
 
 def resident_mvm(block: LayerGroup, region: Region) -> Mvm:
-    """A block's weighted layer on weights that stay where they are."""
+    """Return the product of a group's weighted layer on weights that stay where they are."""
     return Mvm(block.layer.name, block.layer, block.grid, region, block.absorbed)
 
 
 def crossbars_of(parts: Sequence[LayerGroup]) -> int:
-    """Crossbars that hold all weights of some blocks at once."""
+    """Return how many crossbars hold all weights of some groups at once."""
     return sum(block.grid.crossbars for block in parts)
 
 
 def side_by_side(kept: Sequence[LayerGroup], first: int) -> dict[str, Region]:
-    """Crossbars of their own for resident blocks, by layer, from crossbar ``first`` on."""
+    """Give resident groups crossbars of their own, by layer, from crossbar ``first`` on."""
     regions = {}
     for block in kept:
         regions[block.layer.name] = Region(first, block.grid.crossbars)
@@ -186,7 +186,7 @@ def side_by_side(kept: Sequence[LayerGroup], first: int) -> dict[str, Region]:
 
 
 def program_all(kept: Sequence[LayerGroup], regions: Mapping[str, Region]) -> tuple[Program, ...]:
-    """The writes of resident blocks, once in the device's life."""
+    """Return the writes of resident groups, once in the device's life."""
     return tuple(
         Program(f"write {b.layer.name}", b.layer.name, b.grid, regions[b.layer.name], b.layer.weight_quant.bits)
         for b in kept

@@ -1,4 +1,4 @@
-"""Layers as combinations of global basis vectors that are written once (after BasisN, arXiv 2407.03738).
+"""Combine layers from global basis vectors that are written once (after BasisN, arXiv 2407.03738).
 
 Only the abstract of the paper and digests of it were available. That each kernel is cut into segments of one crossbar's
 rows, that a basis column serves one kernel at a time and that columns are summed before the ADC is inferred; the
@@ -31,7 +31,7 @@ BasisSource = Literal["synthetic", "hadamard"] | Annotated[str, Field(pattern=r"
 
 
 class BasisScheme(Scheme):
-    """Every layer is combined from M basis vectors of L elements, with q quantised coefficients per segment and kernel.
+    """Combine every layer from M basis vectors of L elements, with q quantised coefficients per segment and kernel.
 
     ``route``: 'exclusive', a basis column is connected to one output line at a time, so that kernels which share a
     column wait for one another; 'broadcast', every column is converted once and read by all kernels. ``sum``: 'analog',
@@ -72,16 +72,16 @@ class BasisScheme(Scheme):
 
     @property
     def file(self) -> str:
-        """The file of a fitted basis; empty where there is none."""
+        """Return the file of a fitted basis; empty where there is none."""
         return "" if self.basis in ("synthetic", "hadamard") else self.basis
 
     @property
     def coefficients_of_file(self) -> Mapping[str, LayerCoefficients]:
-        """Those of a fitted basis by layer; none where there is no file."""
+        """Return the coefficients of a fitted basis by layer; none where there is no file."""
         return load_fitted(self.file).layers if self.file else {}
 
     def declared(self, rows: int, weight_bits: int) -> Basis:
-        """The basis on crossbars of so many rows, for weights of so many bits."""
+        """Return the basis on crossbars of so many rows, for weights of so many bits."""
         length = rows if self.length == "rows" else self.length
         sizes = (self.vectors, self.nonzeros, self.coeff_bits, self.basis_bits)
         if self.basis == "hadamard":
@@ -125,7 +125,7 @@ class BasisScheme(Scheme):
 
 
 class BasisInferred(BasisScheme):
-    """The reading of BasisN that its abstract and digests suggest most: exclusive routing, analog sums (inferred)."""
+    """Read BasisN as its abstract and digests suggest most: exclusive routing, analog sums (inferred)."""
 
     name: ClassVar[str] = "basisn_inferred"
     route: Literal["exclusive", "broadcast"] = "exclusive"
@@ -133,7 +133,7 @@ class BasisInferred(BasisScheme):
 
 
 class BasisBroadcast(BasisScheme):
-    """Every basis column is converted once and combined digitally: a variant, most likely not the paper's."""
+    """Convert every basis column once and combine digitally: a variant, most likely not the paper's."""
 
     name: ClassVar[str] = "basis_broadcast"
     route: Literal["exclusive", "broadcast"] = "broadcast"

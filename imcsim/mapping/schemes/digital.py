@@ -1,4 +1,4 @@
-"""The same tiles with plain digital multiply-accumulate units: the row that a sceptic asks for."""
+"""Compute everything on the digital units of the same tiles: the row that a sceptic asks for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from imcsim.workload.workload import Workload
 
 
 class DigitalOnly(Scheme):
-    """Every layer on the tiles' MAC lanes, one after another; weights come from DRAM, once per layer and batch."""
+    """Run every layer on the tiles' MAC lanes, one after another; weights come from DRAM, once per layer and batch."""
 
     name: ClassVar[str] = "digital"
 
@@ -39,7 +39,7 @@ class DigitalOnly(Scheme):
 
 
 def _all_tiles(block: LayerGroup, hardware: Hardware, batch: int) -> Region:
-    """The whole chip: positions side by side, and where there are fewer than tiles, several tiles for each."""
+    """Return the whole chip: positions side by side, several tiles for each where there are more tiles."""
     side_by_side = min(block.layer.positions * batch, hardware.chip.n_tiles)
     tiles_each = hardware.chip.n_tiles // side_by_side
     return Region(0, tiles_each * hardware.tile.n_crossbars, side_by_side)

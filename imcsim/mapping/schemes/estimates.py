@@ -1,4 +1,4 @@
-"""Closed forms in clock cycles that schemes decide by; the engine measures what really happens."""
+"""Estimate clock cycles by closed forms that schemes decide by; the engine measures what really happens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from imcsim.workload.workload import n_macs
 
 
 def vector_cycles(block: LayerGroup, hardware: Hardware) -> int:
-    """Steady-state cycles of one vector on resident weights: input phases times tau of the fullest crossbar."""
+    """Return steady-state cycles of a vector on resident weights: input phases times tau of the fullest crossbar."""
     bits = block.layer.input_quant.bits
     return max(
         hardware.input_phases(bits, rows) * hardware.phase_cycles(columns)
@@ -18,12 +18,12 @@ def vector_cycles(block: LayerGroup, hardware: Hardware) -> int:
 
 
 def compute_cycles(block: LayerGroup, hardware: Hardware, batch: int, copies: int = 1) -> int:
-    """Cycles of all vectors of a batch: ceil(Bt P / rho) T_in tau."""
+    """Return the cycles of all vectors of a batch: ceil(Bt P / rho) T_in tau."""
     return -(-batch * block.layer.positions // copies) * vector_cycles(block, hardware)
 
 
 def product_cycles(block: LayerGroup, hardware: Hardware, batch: int) -> int:
-    """Cycles of the products of activations behind a block, as in attention, on the tiles that one copy covers."""
+    """Return the cycles of the products of activations behind a group, as in attention, on the tiles of one copy."""
     unit = hardware.tile.digital
     if not isinstance(unit, VectorUnit):
         return 0
@@ -32,12 +32,12 @@ def product_cycles(block: LayerGroup, hardware: Hardware, batch: int) -> int:
 
 
 def write_cycles(grid: TileGrid, hardware: Hardware, unchanged_frac: float) -> int:
-    """Cycles to write the slowest crossbar of a grid."""
+    """Return the cycles that the slowest crossbar of a grid takes to be written."""
     write = hardware.cell.write
     sizes = set(zip(grid.rows, grid.columns, strict=True))
     return max(hardware.cycles(write.time_ns(rows, columns, unchanged_frac)) for rows, columns in sizes)
 
 
 def write_rounds(crossbars: int, hardware: Hardware) -> int:
-    """Q: rounds in which the power limit lets so many crossbars be written."""
+    """Return Q, the rounds in which the power limit lets so many crossbars be written."""
     return -(-crossbars // hardware.cell.write.crossbars_at_once(hardware.n_crossbars))

@@ -1,4 +1,4 @@
-"""Layers that save most cycles per crossbar stay resident, the rest is combined from a basis or reprogrammed."""
+"""Keep the layers that save most cycles per crossbar; the rest is combined from a basis or reprogrammed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from imcsim.workload.workload import Workload
 
 
 class Hybrid(Scheme):
-    """A knapsack over the layers, for several sizes of the shared part; the cheapest by the closed forms is taken.
+    """Choose by a knapsack over the layers, for several sizes of the shared part; the cheapest by closed forms wins.
 
     ``rest``: how layers run that do not stay. 'basis_broadcast' and 'basisn_inferred' share the copies of a basis, and
     all layers run as one pipeline; 'reprogram' rewrites layer by layer, one layer after another. ``in_flight``: images
@@ -56,32 +56,32 @@ class Hybrid(Scheme):
         changing, shared = _choose(parts, hardware, batch, rest)
         kept = [b for b in parts if b not in changing]
         regions = side_by_side(kept, shared)
-        made = rest.build(changing, shared)
+        plan_of_rest = rest.build(changing, shared)
         phases = [
             phase
             for b in parts
-            for phase in made.phases.get(b.layer.name) or [_resident_phase(b, regions[b.layer.name])]
+            for phase in plan_of_rest.phases.get(b.layer.name) or [_resident_phase(b, regions[b.layer.name])]
         ]
         note = (
             f"{len(kept)} of {len(parts)} layers stay resident on {crossbars_of(kept):,} crossbars; "
             f"the rest is {self.rest} on {shared:,}"
         )
         if rest.streamed:
-            operations = (*made.loads, *(op for phase in phases for op in phase.operations))
+            operations = (*plan_of_rest.loads, *(op for phase in phases for op in phase.operations))
             phases = [Phase("all layers", operations)]
         return Plan(
             self.name,
             tuple(phases),
             crossbars_of(parts),
-            crossbars_of(kept) + made.plan.crossbars_used,
-            (*made.plan.setup, *program_all(kept, regions)),
-            (note, *made.plan.notes),
-            made.plan.assumed,
-            {**made.plan.facts, "resident": [b.layer.name for b in kept]},
+            crossbars_of(kept) + plan_of_rest.plan.crossbars_used,
+            (*plan_of_rest.plan.setup, *program_all(kept, regions)),
+            (note, *plan_of_rest.plan.notes),
+            plan_of_rest.plan.assumed,
+            {**plan_of_rest.plan.facts, "resident": [b.layer.name for b in kept]},
             in_flight=self.in_flight if rest.streamed else "all",
         )
 
-    def _rest(self, parts: Sequence[LayerGroup], hardware: Hardware, batch: int, seed: int) -> Rest:
+    def _rest(self, parts: Sequence[LayerGroup], hardware: Hardware, batch: int, seed: int) -> SharedPart:
         if self.rest == "reprogram":
             return Rewritten(parts, hardware, batch)
         scheme = {"basisn_inferred": BasisInferred, "basis_broadcast": BasisBroadcast}[self.rest](basis=self.basis)
@@ -91,16 +91,16 @@ class Hybrid(Scheme):
 
 
 @dataclass(frozen=True)
-class Made:
-    """The layers that do not stay: their phases by name, what is loaded, and what the report should say."""
+class SharedPlan:
+    """Hold what becomes of layers that do not stay: phases by name, what is loaded, what the report should say."""
 
     phases: Mapping[str, tuple[Phase, ...]]
     loads: tuple[Load, ...]
     plan: Plan
 
 
-class Rest(ABC):
-    """A way to run the layers that do not stay, on the first ``shared`` crossbars of the chip.
+class SharedPart(ABC):
+    """Run the layers that do not stay, on the first ``shared`` crossbars of the chip.
 
     ``parts``: the blocks that may run so; all others have to stay.
     """
@@ -111,15 +111,15 @@ class Rest(ABC):
 
     @abstractmethod
     def cycles(self, shared: int) -> list[float]:
-        """Closed-form cycles of each of ``parts`` for the whole batch."""
+        """Return the closed-form cycles of each of ``parts`` for the whole batch."""
 
     @abstractmethod
-    def build(self, others: Sequence[LayerGroup], shared: int) -> Made:
-        """The phases of the blocks that do not stay."""
+    def build(self, others: Sequence[LayerGroup], shared: int) -> SharedPlan:
+        """Return the phases of the groups that do not stay."""
 
 
-class Combined(Rest):
-    """Combined from a basis of which the shared part holds copies."""
+class Combined(SharedPart):
+    """Combine them from a basis of which the shared part holds copies."""
 
     streamed = True
 
@@ -127,15 +127,15 @@ class Combined(Rest):
         self, scheme: BasisScheme, parts: Sequence[LayerGroup], hardware: Hardware, batch: int, seed: int
     ) -> None:
         self.scheme, self.parts, self.hardware, self.batch, self.seed = scheme, parts, hardware, batch, seed
-        self.whole = Combination(self.scheme, parts, hardware, hardware.n_crossbars, 0, seed)
-        self.least = self.whole.crossbars_per_copy
+        self.all_combined = Combination(self.scheme, parts, hardware, hardware.n_crossbars, 0, seed)
+        self.least = self.all_combined.crossbars_per_copy
 
     def cycles(self, shared: int) -> list[float]:
-        return [self.whole.cycles(block, shared // self.least, self.batch) for block in self.parts]
+        return [self.all_combined.cycles(block, shared // self.least, self.batch) for block in self.parts]
 
-    def build(self, others: Sequence[LayerGroup], shared: int) -> Made:
+    def build(self, others: Sequence[LayerGroup], shared: int) -> SharedPlan:
         if not others:
-            return Made({}, (), Plan(self.scheme.name, (), 0, 0))
+            return SharedPlan({}, (), Plan(self.scheme.name, (), 0, 0))
         combined = Combination(self.scheme, others, self.hardware, shared, 0, self.seed)
         phases = {b.layer.name: (Phase(b.layer.name, combined.operations(b)),) for b in others}
         plan = Plan(
@@ -148,11 +148,11 @@ class Combined(Rest):
             combined.assumed(),
             combined.facts(),
         )
-        return Made(phases, combined.loads(per_image=True), plan)
+        return SharedPlan(phases, combined.loads(per_image=True), plan)
 
 
-class Rewritten(Rest):
-    """Reprogrammed layer by layer in the shared part."""
+class Rewritten(SharedPart):
+    """Reprogram them layer by layer in the shared part."""
 
     least = 1
     streamed = False
@@ -170,16 +170,18 @@ class Rewritten(Rest):
         rounds = write_rounds(min(needed * copies, shared), self.hardware)
         return passes * (write * rounds + compute_cycles(block, self.hardware, self.batch, copies))
 
-    def build(self, others: Sequence[LayerGroup], shared: int) -> Made:
+    def build(self, others: Sequence[LayerGroup], shared: int) -> SharedPlan:
         scheme = Reprogram()
         phases = {
             b.layer.name: scheme.phases(scheme.partitions([b], shared, self.hardware, self.batch), 0.0) for b in others
         }
-        return Made(phases, (), Plan(scheme.name, (), 0, shared if others else 0))
+        return SharedPlan(phases, (), Plan(scheme.name, (), 0, shared if others else 0))
 
 
-def _choose(parts: Sequence[LayerGroup], hardware: Hardware, batch: int, rest: Rest) -> tuple[list[LayerGroup], int]:
-    """The blocks that do not stay, and the crossbars of the shared part: the best knapsack over a range of sizes."""
+def _choose(
+    parts: Sequence[LayerGroup], hardware: Hardware, batch: int, rest: SharedPart
+) -> tuple[list[LayerGroup], int]:
+    """Return the groups that do not stay and the crossbars of the shared part: the best knapsack of many sizes."""
     fixed = [block for block in parts if block not in rest.parts]
     room = hardware.n_crossbars - crossbars_of(fixed)
     if rest.least > room:
@@ -204,19 +206,19 @@ def _choose(parts: Sequence[LayerGroup], hardware: Hardware, batch: int, rest: R
 
 
 def _resident_cycles(block: LayerGroup, hardware: Hardware, batch: int) -> float:
-    """Closed-form cycles of a block that stays, for the whole batch."""
+    """Return the closed-form cycles of a group that stays, for the whole batch."""
     return max(compute_cycles(block, hardware, batch), product_cycles(block, hardware, batch))
 
 
 def _gain(cost: float, keep: float, total: float, streamed: bool) -> float:
-    """Cycles saved by keeping a block: beside a pipeline all of them, unless the block holds the pipeline up."""
+    """Return the cycles saved by keeping a group: beside a pipeline all of them, unless it holds the pipeline up."""
     if streamed:
         return cost if keep <= total else 0.0
     return cost - keep
 
 
 def _knapsack(sizes: list[int], gains: list[float], room: int) -> list[bool]:
-    """The subset of items with the largest gain that fits the room, exactly, by dynamic programming."""
+    """Return the subset of items with the largest gain that fits the room, exactly, by dynamic programming."""
     best = np.zeros(room + 1)
     taken = np.zeros((len(sizes), room + 1), bool)
     for i, (size, gain) in enumerate(zip(sizes, gains, strict=True)):

@@ -1,4 +1,4 @@
-"""From coefficients to column masks, and the time slots that those need under exclusive routing."""
+"""Turn coefficients into column masks, and those into time slots under exclusive routing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Coefficients = NDArray[np.signedinteger[Any]]  # (vectors, kernels) of one segme
 
 @dataclass(frozen=True)
 class Slots:
-    """Time slots of each segment of a layer and the lower bound of each; an empty segment still takes one.
+    """Hold the time slots of each segment of a layer and the lower bound of each; an empty segment still takes one.
 
     Per segment, on average: ``masks``, column sums that are converted; ``selected``, basis columns that they connect.
     """
@@ -31,7 +31,7 @@ class Slots:
 
 
 def schedule(coefficients: Iterable[Coefficients], basis: Basis, colouring: Colouring) -> Slots:
-    """Slots in which no basis column serves two masks and no more masks than output lines are connected.
+    """Return slots in which no basis column serves two masks and no more masks than output lines are connected.
 
     ``coefficients``: (segments, vectors, kernels) integers, or any other source of the segments one by one.
     """
@@ -40,7 +40,7 @@ def schedule(coefficients: Iterable[Coefficients], basis: Basis, colouring: Colo
 
 
 def _one(coefficients: Coefficients, basis: Basis, colouring: Colouring) -> tuple[int, int, int, int]:
-    """Slots of a segment, their lower bound, its masks, and the columns that those connect."""
+    """Return the slots of a segment, their lower bound, its masks, and the columns that those connect."""
     from imcsim.mapping.kernels.colouring import by_first_fit, by_recursive_largest_first, lower_bound, n_slots
 
     colour = {"first_fit": by_first_fit, "recursive_largest_first": by_recursive_largest_first}[colouring]
@@ -50,7 +50,7 @@ def _one(coefficients: Coefficients, basis: Basis, colouring: Colouring) -> tupl
 
 
 def masks_of(coefficients: Coefficients, basis: Basis) -> NDArray[np.bool_]:
-    """(masks, M) bool: which basis columns each mask of one segment connects, kernel by kernel; none is empty.
+    """Return (masks, M) bool: which basis columns each mask of one segment connects, kernel by kernel; none is empty.
 
     With analog sums each bit plane of each kernel is a mask, and planes of positive and negative coefficients are
     separate masks, because currents on one line only add. With digital sums the support of a kernel is its mask.
@@ -70,7 +70,7 @@ def masks_of(coefficients: Coefficients, basis: Basis) -> NDArray[np.bool_]:
 
 
 def synthetic(layer: WeightedLayer, basis: Basis, cut: Segments, seed: int) -> Iterator[Coefficients]:
-    """Segment by segment, ``basis.nonzeros`` coefficients of each kernel: seeded supports, uniform magnitudes."""
+    """Draw, segment by segment, ``basis.nonzeros`` coefficients of each kernel: seeded supports, uniform magnitudes."""
     random = random_streams.rng(seed, "coefficients", layer.name)
     for _ in range(cut.count):
         draw = random.random((cut.kernels, basis.vectors), dtype=np.float32)

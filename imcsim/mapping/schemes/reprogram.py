@@ -1,4 +1,4 @@
-"""Weights are rewritten while the network runs: layer by layer (R0) or in packed partitions (R1)."""
+"""Rewrite weights while the network runs: layer by layer (R0) or in packed partitions (R1)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from imcsim.workload.workload import Workload
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A block, or one pass of it, in the crossbars of a partition."""
+class Pass:
+    """Hold a group, or one pass of it, in the crossbars of a partition."""
 
     block: LayerGroup
     grid: TileGrid
@@ -29,7 +29,7 @@ class Piece:
     last: bool = True  # no later pass of the same layer
 
 
-Partition = tuple[Piece, ...]
+Partition = tuple[Pass, ...]
 """What lies on the chip (or on one of its banks) at the same time."""
 
 
@@ -71,7 +71,7 @@ class Reprogram(Scheme):
         )
 
     def _unchanged(self, hardware: Hardware) -> tuple[float, tuple[str, ...]]:
-        """Fraction of the cells that a write skips, and what is assumed about it."""
+        """Return the fraction of the cells that a write skips, and what is assumed about it."""
         if not self.differential:
             return 0.0, ()
         if self.unchanged_frac != "uniform":
@@ -121,7 +121,7 @@ class Reprogram(Scheme):
         return self.replication == "fill" and self.grouping == "layer"
 
     def _groups(self, parts: Sequence[LayerGroup], size: int, hardware: Hardware, batch: int) -> list[list[LayerGroup]]:
-        """The cheapest cut of the network into runs of consecutive layers, by dynamic programming."""
+        """Return the cheapest cut of the network into runs of consecutive layers, by dynamic programming."""
         writes = [write_cycles(block.grid, hardware, 0.0) for block in parts]
         runs = [compute_cycles(block, hardware, 1) for block in parts]
         best, cut_at = [0.0], [0]
@@ -147,7 +147,7 @@ class Reprogram(Scheme):
     def _group_cycles(
         self, group: Sequence[LayerGroup], writes: list[int], runs: list[int], hardware: Hardware, batch: int
     ) -> float:
-        """Write rounds and compute of one partition; with two banks the longer of the two counts."""
+        """Return the cycles of writing and computing one partition; with two banks the longer of the two counts."""
         write = max(writes) * write_rounds(crossbars_of(group), hardware)
         compute = (batch - 1) * max(runs) + sum(runs) if self.layers == "stream" else batch * sum(runs)
         return max(write, compute) if self.overlap else write + compute
@@ -170,41 +170,41 @@ class Reprogram(Scheme):
         )
 
     def _compute_phases(self, partition: Partition) -> list[Phase]:
-        each = [Phase(_title((piece,)), _compute(piece)) for piece in partition]
+        phases = [Phase(_title((piece,)), _compute(piece)) for piece in partition]
         if self.layers == "serial":
-            return each
-        return [Phase(_title(partition), tuple(op for phase in each for op in phase.operations))]
+            return phases
+        return [Phase(_title(partition), tuple(op for phase in phases for op in phase.operations))]
 
 
 def _packed(group: Sequence[LayerGroup], size: int) -> list[Partition]:
-    """One partition with one copy of each block, side by side."""
+    """Return one partition with one copy of each group, side by side."""
     pieces, first = [], 0
     for block in group:
-        pieces.append(Piece(block, block.grid, Region(first, block.grid.crossbars)))
+        pieces.append(Pass(block, block.grid, Region(first, block.grid.crossbars)))
         first += block.grid.crossbars
     return [tuple(pieces)]
 
 
 def _passes(block: LayerGroup, size: int, fill_for: int) -> list[Partition]:
-    """One partition, or several where the layer is larger than the chip.
+    """Return one partition, or several where the layer is larger than the chip.
 
     ``fill_for``: as many copies as fit and the vectors of so many images can use; 0 for one copy.
     """
     total = block.grid.crossbars
     if total <= size:
         copies = max(1, min(size // total, block.layer.positions * fill_for))
-        return [(Piece(block, block.grid, Region(0, total, copies)),)]
+        return [(Pass(block, block.grid, Region(0, total, copies)),)]
     starts = range(0, total, size)
     return [
-        (Piece(block, part, Region(0, part.crossbars), start == 0, start + size >= total),)
+        (Pass(block, part, Region(0, part.crossbars), start == 0, start + size >= total),)
         for start in starts
         for part in [block.grid.part(start, start + size)]
     ]
 
 
-def _shifted(piece: Piece, offset: int) -> Piece:
+def _shifted(piece: Pass, offset: int) -> Pass:
     region = Region(piece.region.first + offset, piece.region.crossbars, piece.region.copies)
-    return Piece(piece.block, piece.grid, region, piece.first, piece.last)
+    return Pass(piece.block, piece.grid, region, piece.first, piece.last)
 
 
 def _title(partition: Partition) -> str:
@@ -226,7 +226,7 @@ def _programs(partition: Partition, unchanged: float) -> tuple[Operation, ...]:
     )
 
 
-def _compute(piece: Piece) -> tuple[Operation, ...]:
+def _compute(piece: Pass) -> tuple[Operation, ...]:
     block, region = piece.block, piece.region
     core = Mvm(block.layer.name, block.layer, piece.grid, region, block.absorbed, not piece.last)
     head = digital_operations(block.head, region) if piece.first else ()

@@ -1,4 +1,4 @@
-"""All weights resident; free crossbars hold copies of the busiest layers."""
+"""Keep all weights resident; free crossbars hold copies of the busiest layers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imcsim.workload.workload import Workload
 
 
 class Static(Scheme):
-    """Weights are written once in the chip's life.
+    """Write all weights once in the chip's life.
 
     ``replication``: 'busiest' gives free crossbars, one copy at a time, to the layer that needs most cycles per image,
     until that layer's next copy does not fit; 'none' keeps one copy. ``layers``: 'stream' runs all layers and images
@@ -53,7 +53,7 @@ class Static(Scheme):
 
 
 def _busiest(parts: tuple[LayerGroup, ...], hardware: Hardware) -> list[int]:
-    """Copies per block: always one more of the block that takes longest per image, first one first."""
+    """Return the copies of each group: always one more of the one that takes longest per image, first one first."""
     copies = [1] * len(parts)
     free = hardware.n_crossbars - crossbars_of(parts)
     cost = [compute_cycles(block, hardware, 1) for block in parts]

@@ -1,4 +1,4 @@
-"""Engines: who waits for what, and when. All keep the contract in ``contract.py`` and agree on every time."""
+"""Decide who waits for what, and when: all engines keep the contract in ``contract.py`` and agree on every time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From grant times to totals: where the time went, for every engine alike.
+"""Turn the times of grants into totals: where the time went, for every engine alike.
 
 The grants of a run decide everything else: when a vector was admitted, what it waited for, who held what. So engines
 report grants (and who gave the unit that ended a wait), and the accounting is done once, here.
@@ -17,7 +17,7 @@ from imcsim.timing.engine.flat import TaskNumbering, images_of
 
 @dataclass(frozen=True)
 class EngineRun:
-    """What an engine reports of ``n_images`` simulated images.
+    """Hold what an engine reports of ``n_images`` simulated images.
 
     ``starts``: (n_tasks,) int64, the grants. ``givers``: (n_tasks,) int32, the task whose returned unit ended the wait,
     or -1. ``memory``: the rows of ``engine.flat``, where the engine has made them.
@@ -32,7 +32,7 @@ class EngineRun:
 
 @dataclass(frozen=True)
 class OpLog:
-    """Times of one operation's vectors, image by image, all (n_vectors of all images,) int64 unless noted."""
+    """Hold the times of one operation's vectors, image by image, all (n_vectors of all images,) int64 unless noted."""
 
     starts: Ints  # (n_stages, n_vectors)
     end: Ints
@@ -44,7 +44,7 @@ class OpLog:
 
 
 def logs_of(run: EngineRun) -> list[OpLog]:
-    """Times of every operation's vectors, derived from the grants."""
+    """Derive the times of every operation's vectors from the grants."""
     ops, n_images = run.job.operations, run.layout.n_images
     starts = [run.layout.slots_of(i, run.starts) for i in range(len(ops))]
     ends = [s[-1] + per_run(op.stages[-1].latency_ps, op, n_images) for s, op in zip(starts, ops, strict=True)]
@@ -61,19 +61,19 @@ def logs_of(run: EngineRun) -> list[OpLog]:
 
 
 def per_run(times_ps: int | Ints, op: JobOp, n_images: int) -> int | Ints:
-    """One stage's times for the vectors of all images: the number, or (n_vectors of all images,) int64."""
+    """Return one stage's times for the vectors of all images: the number, or (n_vectors of all images,) int64."""
     return np.tile(times_ps, images_of(op, n_images)) if np.ndim(times_ps) else times_ps
 
 
 def _delivered(edge: Edge, producer: JobOp, done: Ints) -> Ints:
-    """When the producer had completed what each vector needs."""
+    """Return when the producer had completed what each vector needs."""
     images = np.arange(0, len(done), producer.n_vectors)[:, None]
     times = done[np.maximum(images + edge.needs - 1, 0)]
     return np.where(edge.needs > 0, times, 0).ravel()
 
 
 def _room(job: Job, index: int, left: list[Ints], done: Ints) -> Ints | int:
-    """When enough had been released for each vector to have room."""
+    """Return when enough had been released for each vector to have room."""
     op = job.operations[index]
     total = len(done)
     if op.capacity >= total:
@@ -91,13 +91,13 @@ def _room(job: Job, index: int, left: list[Ints], done: Ints) -> Ints | int:
 
 
 def forgetting_exits(edge: Edge, n_producer: int, n_consumer: int) -> Ints:
-    """(n_producer,) the consumer's vector whose exit from its first stage frees each of the producer's vectors."""
+    """Return (n_producer,) the consumer's vector whose exit from its first stage frees each vector of the producer."""
     return np.minimum(np.searchsorted(edge.frees, np.arange(1, n_producer + 1)), n_consumer - 1)
 
 
 @dataclass(frozen=True)
 class Totals:
-    """Waiting by image: ``queued`` (n_operations, max_stages, n_images), the others (n_operations, n_images).
+    """Hold the waiting by image: ``queued`` (n_operations, max_stages, n_images), the others (n_operations, n_images).
 
     What happens once per phase is booked on image 0.
     """
@@ -108,7 +108,7 @@ class Totals:
 
 
 def totals_of(run: EngineRun, logs: list[OpLog]) -> Totals:
-    """Waiting of every operation in each image, in ps."""
+    """Return how long every operation waited in each image, in ps."""
     ops, n_images = run.job.operations, run.layout.n_images
     shape = (len(ops), max(run.layout.stages, default=0), n_images)
     totals = Totals(np.zeros(shape, np.int64), np.zeros(shape[::2], np.int64), np.zeros(shape[::2], np.int64))
@@ -131,7 +131,7 @@ def _by_image(values: Ints, op: JobOp) -> Ints:
 
 
 def busy_of(job: Job, n_images: int) -> Ints:
-    """(n_resources,) unit-picoseconds held by all images; holds are known before the run."""
+    """Return (n_resources,) unit-picoseconds held by all images; holds are known before the run."""
     busy = np.zeros(len(job.resources), np.int64)
     for op in job.operations:
         for stage in op.stages:
@@ -140,13 +140,13 @@ def busy_of(job: Job, n_images: int) -> Ints:
 
 
 def first_image_ps(job: Job, logs: list[OpLog], makespan_ps: int) -> int:
-    """When the last vector of image 0 completed."""
+    """Return when the last vector of image 0 completed."""
     ends = [int(log.end[: op.n_vectors].max()) for op, log in zip(job.operations, logs, strict=True) if op.per_image]
     return max(ends, default=makespan_ps)
 
 
 def times_of(job: Job, logs: list[OpLog]) -> tuple[OpTimes, ...]:
-    """Grants and completions by image."""
+    """Return grants and completions by image."""
     return tuple(
         OpTimes(log.starts.reshape(len(op.stages), -1, op.n_vectors), log.end.reshape(-1, op.n_vectors))
         for op, log in zip(job.operations, logs, strict=True)

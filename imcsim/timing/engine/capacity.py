@@ -1,4 +1,4 @@
-"""How much output buffer an operation needs at least."""
+"""Find how much output buffer an operation needs at least."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from imcsim.timing.engine.contract import JobOp
 
 
 def least_capacities(operations: Sequence[JobOp]) -> list[int]:
-    """For each operation the output buffer, in vectors, with which one image passes in a demand-driven order.
+    """Return for each operation the output buffer, in vectors, with which one image passes in a demand-driven order.
 
     The order pulls the next vector of the sink that is least advanced, and for it, recursively, what it needs; each
     vector is admitted, leaves and completes before the next is begun. The capacity is the most that is ever admitted

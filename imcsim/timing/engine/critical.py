@@ -1,4 +1,4 @@
-"""Shares of the critical path, also where images repeat after the simulated ones."""
+"""Divide the critical path into shares, also where images repeat after the simulated ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Period:
     begin_ps: int
 
     def weights(self, n_simulated: int) -> Ints:
-        """(n_simulated,) how often each simulated image happens."""
+        """Return (n_simulated,) how often each simulated image happens."""
         numbers = np.arange(n_simulated)
         return 1 + self.repeats * ((self.first <= numbers) & (numbers < self.first + self.images))
 
@@ -37,7 +37,7 @@ NO_PERIOD = Period(first=1, images=1, repeats=0, length_ps=0, begin_ps=0)
 
 
 def critical_of(run: EngineRun, logs: list[OpLog], period: Period, makespan_ps: int) -> Ints:
-    """(n_operations, max_stages) ps of the critical path of all images."""
+    """Return (n_operations, max_stages) ps of the critical path of all images."""
     stages = run.layout.stages
     critical = np.zeros((len(logs), max(stages, default=0)), np.int64)
     if logs:
@@ -48,7 +48,7 @@ def critical_of(run: EngineRun, logs: list[OpLog], period: Period, makespan_ps: 
 
 
 def _shares(run: EngineRun, logs: list[OpLog], period: Period, makespan_ps: int) -> Ints:
-    """(n_slots,) ps of the critical path.
+    """Return (n_slots,) ps of the critical path.
 
     What enabled a task looks the same in every copy, so once the path leaves a copy as it left one before, the copies
     between recur down to the first, and are added without walking through them.
@@ -80,7 +80,7 @@ def _shares(run: EngineRun, logs: list[OpLog], period: Period, makespan_ps: int)
 
 
 def _last_completion(run: EngineRun, logs: list[OpLog], period: Period) -> tuple[int, int]:
-    """The highest operation that completes last, and its last vector that does, among all images."""
+    """Return the highest operation that completes last, and its last vector that does, among all images."""
     last = max(range(len(logs)), key=lambda i: (logs[i].done[-1], i))
     op, log = run.job.operations[last], logs[last]
     vector = int(np.flatnonzero(log.end == log.done[-1])[-1])

@@ -1,4 +1,4 @@
-"""What to say when a run is stuck."""
+"""Say what a run that is stuck waits for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from imcsim.util.errors import ImcsimError
 def deadlock(
     job: Job, n_images: int, admitted: Sequence[int], released: Sequence[int], done: Sequence[int]
 ) -> ImcsimError:
-    """The error to raise when nothing is due and vectors are left; counts are over all images, one per operation."""
+    """Return the error to raise when nothing is due and vectors are left; counts are over all images, by operation."""
     blocked = []
     for i, op in enumerate(job.operations):
         if admitted[i] < op.n_vectors * (n_images if op.per_image else 1):

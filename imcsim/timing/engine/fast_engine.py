@@ -1,4 +1,4 @@
-"""The default engine: the compiled event loop, and proven extrapolation of long batches."""
+"""Run jobs by the default engine: the compiled event loop, and proven extrapolation of long batches."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run(job: Job, n_images: int, extrapolate: bool = True) -> JobResult:
 
 
 def simulate(job: Job, n_images: int) -> EngineRun:
-    """Every grant of ``n_images`` images of a checked job. Raises ImcsimError when buffers deadlock."""
+    """Return every grant of ``n_images`` images of a checked job. Raises ImcsimError when buffers deadlock."""
     layout = TaskNumbering.of(job, n_images)
     memory = flatten(job, n_images)
     starts = np.full(layout.n_tasks, at.NONE, np.int64)

@@ -1,4 +1,4 @@
-"""A job as the flat memory of the compiled loop, and the numbering of its tasks.
+"""Lay a job out as the flat memory of the compiled loop, and number its tasks.
 
 A *task* is one stage of one vector. Tasks are numbered by operation, stage, then vector (image by image); a *slot* is
 one stage of one operation, so its tasks stand together.
@@ -16,7 +16,7 @@ from imcsim.timing.kernels import event_memory as at
 
 @dataclass(frozen=True)
 class TaskNumbering:
-    """Where the tasks of each operation stand among all tasks of a run.
+    """Say where the tasks of each operation stand among all tasks of a run.
 
     ``vectors``: (n_operations,) of all images; ``stages``: (n_operations,); ``bases``: (n_operations,) first task.
     """
@@ -35,18 +35,18 @@ class TaskNumbering:
         return TaskNumbering(n_images, vectors, stages, tuple(ends[:-1].tolist()), int(ends[-1]))
 
     def slots_of(self, op: int, per_task: Ints) -> Ints:
-        """The entries of one operation, as a view of shape (n_stages, n_vectors of all images)."""
+        """Return the entries of one operation, as a view of shape (n_stages, n_vectors of all images)."""
         base, n, stages = self.bases[op], self.vectors[op], self.stages[op]
         return per_task[base : base + n * stages].reshape(stages, n)
 
 
 def images_of(op: JobOp, n_images: int) -> int:
-    """How many times the operation runs."""
+    """Return how many times the operation runs."""
     return n_images if op.per_image else 1
 
 
 def flatten(job: Job, n_images: int) -> Ints:
-    """The memory ``m`` of the event loop for a checked job at time 0; ``kernels.memory`` says what stands where."""
+    """Return the memory ``m`` of the event loop for a checked job at time 0; ``event_memory`` names what is where."""
     memory = _Memory(job, TaskNumbering.of(job, n_images))
     memory.fill_ops()
     memory.fill_edges()
@@ -56,7 +56,7 @@ def flatten(job: Job, n_images: int) -> Ints:
 
 
 class _Memory:
-    """Parts that will stand one after another; rows are filled by field once their addresses are known."""
+    """Collect parts that will stand one after another; rows are filled by field once their addresses are known."""
 
     def __init__(self, job: Job, layout: TaskNumbering) -> None:
         self.job, self.layout = job, layout
@@ -72,14 +72,14 @@ class _Memory:
         self.resources, self.resource_at = self._rows(len(self.capacities), at.RESOURCE_SIZE)
 
     def _add(self, part: Ints) -> int:
-        """The address of a new part."""
+        """Return the address of a new part."""
         address = self._size
         self._parts.append(part)
         self._size += part.size
         return address
 
     def _rows(self, count: int, size: int) -> tuple[Ints, Ints]:
-        """New rows, and the address of each and of the end."""
+        """Return new rows, and the address of each and of the end."""
         rows = np.zeros((count, size), np.int64)
         return rows, self._add(rows) + size * np.arange(count + 1)
 
@@ -120,7 +120,7 @@ class _Memory:
                     self.n_events += total
 
     def _times(self, times_ps: int | Ints) -> tuple[int, int]:
-        """A number, and the address of one for each vector where they differ."""
+        """Return a number, and the address of one for each vector where they differ."""
         if not isinstance(times_ps, np.ndarray):
             return times_ps, at.NONE
         return int(times_ps[0]), self._add(times_ps) if np.ptp(times_ps) > 0 else at.NONE
@@ -135,7 +135,7 @@ class _Memory:
             row[at.HEADS] = self._add(np.zeros(2 * queues, np.int64))
 
     def close(self) -> Ints:
-        """Everything in one array."""
+        """Return everything in one array."""
         head = self.head[0]
         head[at.EVENTS] = self._add(np.zeros(2 * self.n_events, np.int64))
         head[at.ACTIVE] = self._add(np.zeros(len(self.resources), np.int64))
@@ -144,7 +144,7 @@ class _Memory:
 
 
 def _private_where_unlimited(job: Job) -> tuple[list[int], list[int]]:
-    """A resource for each slot, and the capacities; nobody contends for an unlimited one, so slots get one each."""
+    """Return a resource for each slot, and the capacities; nobody contends for an unlimited one: slots get one each."""
     capacities = [resource.capacity for resource in job.resources]
     of_slot = []
     for op in job.operations:

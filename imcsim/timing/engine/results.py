@@ -1,4 +1,4 @@
-"""The result of a run, with what repeats after the simulated images."""
+"""Make the result of a run, with what repeats after the simulated images."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from imcsim.timing.engine.critical import NO_PERIOD, Period, critical_of
 
 
 def is_ahead(op: JobOp) -> bool:
-    """Whether nothing ever holds up the operation's admissions, so that all images are admitted at time 0."""
+    """Say whether nothing ever holds up the operation's admissions, so that all images are admitted at time 0."""
     return op.per_image and op.capacity == UNLIMITED and not op.edges
 
 
 def result_of(run: EngineRun, logs: list[OpLog] | None = None, period: Period = NO_PERIOD) -> JobResult:
-    """All totals of a run and of the repetitions that follow."""
+    """Return all totals of a run and of the repetitions that follow."""
     logs = logs or logs_of(run)
     job, n_simulated = run.job, run.layout.n_images
     n_images = n_simulated + period.images * period.repeats
@@ -36,7 +36,7 @@ def result_of(run: EngineRun, logs: list[OpLog] | None = None, period: Period = 
 
 
 def _queued_ahead(run: EngineRun, period: Period) -> Ints:
-    """(n_operations, max_stages) what the copies wait longer where all images were admitted at time 0."""
+    """Return (n_operations, max_stages) what the copies wait longer where all images were admitted at time 0."""
     k, behind = period.repeats, run.layout.n_images - period.first
     later_ps = period.length_ps * (period.images * k * (k - 1) // 2 + k * behind)
     extra = np.zeros((len(run.job.operations), max(run.layout.stages, default=0)), np.int64)

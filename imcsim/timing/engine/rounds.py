@@ -1,4 +1,4 @@
-"""Results of images that enter group by group, each when the chip is empty again."""
+"""Join the results of images that enter group by group, each when the chip is empty again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from imcsim.timing.engine.contract import JobResult
 
 
 def repeated(result: JobResult, times: int) -> JobResult:
-    """The result of running the same images ``times`` times, one group after another."""
+    """Return the result of running the same images ``times`` times, one group after another."""
     return replace(
         result,
         n_images=result.n_images * times,
@@ -22,7 +22,7 @@ def repeated(result: JobResult, times: int) -> JobResult:
 
 
 def followed(first: JobResult, second: JobResult) -> JobResult:
-    """The result of two groups of the same job, one after the other; single times are those of the first."""
+    """Return the result of two groups of the same job, one after the other; single times are those of the first."""
     return replace(
         first,
         n_images=first.n_images + second.n_images,

@@ -1,4 +1,4 @@
-"""The readable engine: one process per operation that admits, one per vector that passes through the stages.
+"""Run jobs readably: one process per operation that admits, one per vector that passes through the stages.
 
 It says in SimPy what ``contract.py`` says in words, simulates every image, and is the one to extend when trying an
 idea.
@@ -56,7 +56,7 @@ class Prefix:
 
 @dataclass
 class ActiveOperation:
-    """An operation at work."""
+    """Hold the state of an operation at work."""
 
     op: JobOp
     total: int
@@ -69,7 +69,7 @@ class ActiveOperation:
 
 @dataclass
 class ResourcePool:
-    """A resource at work."""
+    """Hold the state of a resource at work."""
 
     resource: Resource
     busy: list[tuple[int, Task]] = field(default_factory=list)  # return times of used units, and who used them
@@ -77,7 +77,7 @@ class ResourcePool:
 
 
 class Model:
-    """Operations and resources of one run, and the times of every grant."""
+    """Hold the operations and resources of one run, and the times of every grant."""
 
     def __init__(self, job: Job, n_images: int) -> None:
         self.job, self.layout, self.env = job, TaskNumbering.of(job, n_images), simpy.Environment()
@@ -115,7 +115,7 @@ class Model:
         return True
 
     def released(self, index: int) -> int:
-        """How many of the operation's vectors every consumer has forgotten."""
+        """Return how many of the operation's vectors every consumer has forgotten."""
         line = self.lines[index]
         forgotten = [
             self.forgotten(consumer, edge.frees, line.op.n_vectors)

@@ -1,4 +1,4 @@
-"""When has a run become periodic? A proof from the grants of a simulated run.
+"""Prove from the grants of a simulated run when it has become periodic.
 
 Let images a < b < c and a shift of q images and length_ps be such that
 
@@ -37,7 +37,7 @@ MOST_IMAGES = 64  # of a period
 
 @dataclass(frozen=True)
 class _Images:
-    """When images are first touched and when they, and all before, have ended: (n_images,) each."""
+    """Hold when images are first touched and when they, and all before, have ended: (n_images,) each."""
 
     touched: Ints
     ended: Ints
@@ -46,7 +46,7 @@ class _Images:
 
 
 def find_period(run: EngineRun, logs: list[OpLog], n_images: int) -> Period | None:
-    """The shortest proven period that continues the run to ``n_images`` images, repeating images as late as can be."""
+    """Return the shortest proven period that continues a run to ``n_images`` images, repeated as late as can be."""
     if not any(op.per_image for op in run.job.operations):
         return None
     images = _images_of(run, logs)
@@ -83,7 +83,7 @@ def _images_of(run: EngineRun, logs: list[OpLog]) -> _Images:
 
 
 def _repeats(run: EngineRun, logs: list[OpLog], a: int, c: int, q: int, length_ps: int) -> bool:
-    """Whether every admission and grant of images a .. c recurs q images and ``length_ps`` later."""
+    """Say whether every admission and grant of images a .. c recurs q images and ``length_ps`` later."""
     for op, log in zip(run.job.operations, logs, strict=True):
         if not op.per_image:
             continue

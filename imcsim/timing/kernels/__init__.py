@@ -1,1 +1,1 @@
-"""The compiled event loop and its tables."""
+"""Run the event loop as compiled code."""

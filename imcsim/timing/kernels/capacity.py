@@ -1,19 +1,20 @@
-"""Peak buffer occupancy of a demand-driven schedule, one vector at a time."""
+"""Find the peak buffer occupancy of a demand-driven schedule, one vector at a time."""
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from imcsim.util.compiling import compiled
 
 Ints = NDArray[np.int64]
 
 
-@njit(cache=True)
+@compiled
 def peak_occupancy(
     n_vectors: Ints, ins: Ints, producers: Ints, tables: Ints, outs: Ints, out_edges: Ints, needs: Ints, frees: Ints
 ) -> Ints:
-    """(n_operations,) the most vectors of each operation that are admitted and not released.
+    """Return (n_operations,) the most vectors of each operation that are admitted and not released.
 
     ``ins``, ``outs``: (n_operations + 1,) where the edges into and out of each operation begin; those out of it are
     listed in ``out_edges``. ``producers``, ``tables``: (n_edges,), the latter pointing into ``needs`` and ``frees``.
@@ -45,9 +46,9 @@ def peak_occupancy(
                 released[op] = done[op]
 
 
-@njit(cache=True)
+@compiled
 def _next_wanted(n_vectors: Ints, outs: Ints, done: Ints) -> int:
-    """The sink that is least advanced; then whatever no sink asked for, consumers first; -1 at the end."""
+    """Return the sink that is least advanced; then whatever no sink asked for, consumers first; -1 at the end."""
     best, best_frac = -1, 1.0
     for op in range(len(done)):
         frac = done[op] / n_vectors[op]
@@ -60,9 +61,9 @@ def _next_wanted(n_vectors: Ints, outs: Ints, done: Ints) -> int:
     return best
 
 
-@njit(cache=True)
+@compiled
 def _missing_input(op: int, done: Ints, ins: Ints, producers: Ints, tables: Ints, needs: Ints) -> int:
-    """A producer that has not delivered what the operation's next vector needs, or -1."""
+    """Return a producer that has not delivered what the operation's next vector needs, or -1."""
     for edge in range(ins[op], ins[op + 1]):
         if done[producers[edge]] < needs[tables[edge] + done[op]]:
             producer: int = producers[edge]
@@ -70,7 +71,7 @@ def _missing_input(op: int, done: Ints, ins: Ints, producers: Ints, tables: Ints
     return -1
 
 
-@njit(cache=True)
+@compiled
 def _least(values: Ints, indices: Ints) -> int:
     least: int = values[indices[0]]
     for index in indices[1:]:

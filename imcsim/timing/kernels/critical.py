@@ -1,4 +1,4 @@
-"""The walk back along the critical path, over the memory of the event loop and the times of a finished run."""
+"""Walk back along the critical path, over the memory of the event loop and the times of a finished run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from imcsim.util.compiling import compiled
 
 
 class Times(NamedTuple):
-    """What a run left behind. Per vector: (n_vectors of all operations,) int64, operation by operation."""
+    """Hold what a run left behind. Per vector: (n_vectors of all operations,) int64, operation by operation."""
 
     starts: Ints  # (n_tasks,)
     givers: Givers  # (n_tasks,)
@@ -60,7 +60,7 @@ def walk_back(
 
 @compiled
 def _simulated(period: Ints, vector: int, n: int) -> tuple[int, int]:
-    """The simulated vector that this one repeats, and how much later this one is."""
+    """Return the simulated vector that this one repeats, and how much later this one is."""
     first, images, repeats, length_ps = period
     passed = min(max((vector // n - first) // images, 0), repeats)
     return vector - passed * images * n, passed * length_ps
@@ -75,7 +75,7 @@ def _time_of(m: Ints, times: Times, per_vector: Ints, op: int, vector: int) -> i
 
 @compiled
 def _last_at(m: Ints, times: Times, per_vector: Ints, op: int, vector: int, time_ps: int) -> int:
-    """The last of the vectors up to this one to which something happened at ``time_ps``."""
+    """Return the last of the vectors up to this one to which something happened at ``time_ps``."""
     while _time_of(m, times, per_vector, op, vector) != time_ps:
         vector -= 1
     return vector
@@ -83,7 +83,7 @@ def _last_at(m: Ints, times: Times, per_vector: Ints, op: int, vector: int, time
 
 @compiled
 def _admission_cause(m: Ints, times: Times, op: int, vector: int, time_ps: int) -> tuple[int, int]:
-    """(slot, vector) of the task whose end admitted a vector at ``time_ps``."""
+    """Return (slot, vector) of the task whose end admitted a vector at ``time_ps``."""
     while True:
         slot, cause = _delivery(m, times, op, vector, time_ps)
         if slot == at.NONE:
@@ -106,7 +106,7 @@ def _delivery(m: Ints, times: Times, op: int, vector: int, time_ps: int) -> tupl
 
 @compiled
 def _release(m: Ints, times: Times, op: int, released: int, time_ps: int) -> tuple[int, int]:
-    """``released``: the vector whose release made room; negative where the buffer had never been full."""
+    """Return ``released``, the vector whose release made room; negative where the buffer had never been full."""
     if released < 0:
         return at.NONE, at.NONE
     image, number = released // m[op + at.N], released % m[op + at.N]

@@ -1,4 +1,4 @@
-"""The event loop of the fast engine, over the rows of ``memory.py``.
+"""Run the event loop of the fast engine, over the rows of ``event_memory.py``.
 
 Three things keep events rare and the heap small:
 
@@ -52,7 +52,7 @@ def _deliver_all(m: Ints, starts: Ints) -> None:
 
 @compiled
 def _finish_first(m: Ints, starts: Ints, slot: int) -> None:
-    """The first task in flight of a slot with one latency; the next one takes its place in the heap."""
+    """End the first task in flight of a slot with one latency; the next one takes its place in the heap."""
     position = m[slot + at.FINISHED]
     m[slot + at.FINISHED] = position + 1
     if position + 1 < m[slot + at.GRANTED]:
@@ -76,7 +76,7 @@ def _finish(m: Ints, starts: Ints, slot: int, vector: int) -> None:
 
 @compiled
 def _prefix(m: Ints, starts: Ints, op: int, slot: int, count: int) -> int:
-    """How many of the first vectors have finished this slot, given that ``count`` have."""
+    """Return how many of the first vectors have finished this slot, given that ``count`` have."""
     while count < m[op + at.TOTAL]:
         start = starts[m[slot + at.BASE] + count]
         if start < 0 or start + at.time_of(m, slot, at.LATENCY, count) > m[at.NOW]:
@@ -159,7 +159,7 @@ def _request(m: Ints, starts: Ints, slot: int, vector: int) -> None:
 
 @compiled
 def _enqueue(m: Ints, starts: Ints, slot: int, vector: int, position: int) -> int:
-    """Insert among the requests of the same round by vector number; the position that it got."""
+    """Insert among the requests of the same round by vector number; return the position that it got."""
     order, base, first = m[slot + at.ORDER_AT], m[slot + at.BASE], m[slot + at.GRANTED]
     while position > first:
         before = m[order + position - 1]
@@ -231,7 +231,7 @@ def _grant(m: Ints, starts: Ints, givers: Givers, resource: int) -> None:
 
 @compiled
 def _take_unit(m: Ints, resource: int) -> int:
-    """The task that returned the unit which is taken, NONE for a fresh or unlimited one, or NO_UNIT."""
+    """Return the task that returned the unit which is taken, NONE for a fresh or unlimited one, or NO_UNIT."""
     busy = m[resource + at.BUSY]
     giver: int = at.NONE if m[resource + at.N_BUSY] < m[resource + at.UNITS] else at.NO_UNIT
     if m[resource + at.N_BUSY] > 0 and m[busy] <= m[at.NOW]:

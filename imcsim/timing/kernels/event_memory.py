@@ -1,4 +1,4 @@
-"""The memory of the event loop: one flat integer array, and the names of what stands in it.
+"""Name what stands in the memory of the event loop, one flat integer array.
 
 There is a row for each operation, slot (one stage of one operation), edge and resource, with what is fixed and what
 changes side by side, so that an event touches few cache lines. Rows refer to each other by their address in ``m``, and
@@ -38,22 +38,22 @@ UNLIMITED = np.iinfo(np.int64).max
 
 @compiled
 def vector_at(m: Ints, slot: int, position: int) -> int:
-    """The vector that was the ``position``-th to request this slot."""
+    """Return the vector that was the ``position``-th to request this slot."""
     vector: int = position if m[slot + ORDER_AT] == NONE else m[m[slot + ORDER_AT] + position]
     return vector
 
 
 @compiled
 def time_of(m: Ints, slot: int, column: int, vector: int) -> int:
-    """A vector's HOLD or LATENCY, as ``column`` says, in ps."""
-    own = m[slot + column + 1]
-    time_ps: int = m[slot + column] if own == NONE else m[own + vector % m[m[slot + OP] + N]]
+    """Return a vector's HOLD or LATENCY, as ``column`` says, in ps."""
+    table = m[slot + column + 1]
+    time_ps: int = m[slot + column] if table == NONE else m[table + vector % m[m[slot + OP] + N]]
     return time_ps
 
 
 @compiled
 def pack(m: Ints, slot: int, vector: int) -> int:
-    """A task as one number."""
+    """Return a task as one number."""
     op = m[slot + OP]
     stage = (slot - m[op + FIRST_SLOT]) // SLOT_SIZE
     code: int = (op - m[OPS]) // OP_SIZE << OP_SHIFT | vector << VECTOR_SHIFT | stage
@@ -62,13 +62,13 @@ def pack(m: Ints, slot: int, vector: int) -> int:
 
 @compiled
 def vector_of(code: int) -> int:
-    """The vector of a packed task."""
+    """Return the vector of a packed task."""
     return (code & ((1 << OP_SHIFT) - 1)) >> VECTOR_SHIFT
 
 
 @compiled
 def slot_of(m: Ints, code: int) -> int:
-    """The slot of a packed task."""
+    """Return the slot of a packed task."""
     op = m[OPS] + (code >> OP_SHIFT) * OP_SIZE
     slot: int = m[op + FIRST_SLOT] + (code & ((1 << VECTOR_SHIFT) - 1)) * SLOT_SIZE
     return slot

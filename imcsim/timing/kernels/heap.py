@@ -1,4 +1,4 @@
-"""Binary heaps of pairs (key, code) inside the event loop's memory, the least first.
+"""Keep binary heaps of pairs (key, code) inside the event loop's memory, the least first.
 
 ``heap`` is the address of the first pair, ``size`` the number of pairs.
 """
