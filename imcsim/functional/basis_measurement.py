@@ -1,4 +1,4 @@
-"""What the vectors of a written basis are worth on a chip: driven with test vectors, read as layers are, then fitted.
+"""Measure what the vectors of a written basis are worth on a chip: drive test vectors, read as layers do, then fit.
 
 Conductances alone do not say it: a converter rounds small errors of few cells away and cuts off what its range lacks.
 """
@@ -31,10 +31,10 @@ ROUNDS = 30  # of the estimate of how far elements are off
 
 @dataclass(frozen=True)
 class Response:
-    """``elements``: (rows, vectors) as a chip has them.
+    """Hold the ``elements`` (rows, vectors) of a basis as a chip has them.
 
-    ``doubt``: expected square of what one vector still misses, over all its rows; a coefficient costs so much for each
-    of its own squares.
+    ``doubt``: expected square of what one vector still misses, over all its rows; a coefficient costs so much times its
+    own square.
     """
 
     elements: Floats
@@ -42,16 +42,16 @@ class Response:
 
     @property
     def gram(self) -> Floats:
-        """(vectors, vectors) expected products of the vectors."""
+        """Return the expected products (vectors, vectors) of the vectors."""
         return np.asarray(self.elements.T @ self.elements + self.doubt * np.eye(self.elements.shape[1]))
 
     def gain(self, ideal: Floats) -> float:
-        """What is left of ``ideal`` elements, 1 if all: of their least-squares multiple."""
+        """Return what is left of ``ideal`` elements, 1 if all: the factor of their least-squares multiple."""
         return float((self.elements * ideal).sum() / (np.square(ideal).sum() or 1.0))
 
 
 class Measurements:
-    """Responses of a freshly written basis, measured once for all segments that see the same.
+    """Measure the responses of a freshly written basis, once for all segments that see the same.
 
     ``cells``: by content and number of the crossbar.
     """
@@ -62,7 +62,7 @@ class Measurements:
         self._known: dict[tuple[Any, ...], Response] = {}
 
     def of(self, layer: IntegerLayer, placement: Placement, rows: int) -> Response:
-        """In the inputs, the converter's range and the masks of a layer, for a segment that drives the first rows."""
+        """Measure with a layer's inputs, converter range and masks, for a segment that drives the first ``rows``."""
         lines = _lines(placement)
         ranges = self.reading.calibration.layers.get(layer.name)
         key = (rows, layer.input.low, layer.input.high, layer.input.zero, lines, str(ranges))
@@ -78,7 +78,7 @@ class Measurements:
         return fitted(inputs.astype(float), connected, results.astype(float), self.ideal[:rows])
 
     def _parts(self, rows: int, masks: NDArray[np.bool_] | None) -> list[ArrayUse]:
-        """Crossbars one by one, or output lines across all of them."""
+        """Return what is read: crossbars one by one, or output lines across all of them."""
         driven, none, numbers = np.arange(rows), np.arange(0), range(len(self.content.blocks))
         if masks is None:
             return [ArrayUse(BASIS, number, driven, none) for number in numbers]
@@ -89,15 +89,15 @@ class Measurements:
         cells = [self.cells[BASIS, number] for number in part.numbers]
         readable = self.reading.readable(cells, code, part, layer.name)
         numbers = FIRST_READ + len(part.rows) * TESTS + np.arange(TESTS)
-        found = readable.products(inputs, bits, numbers).results
-        return code.decode(found, inputs, readable.unit, part.together)
+        results = readable.products(inputs, bits, numbers).results
+        return code.decode(results, inputs, readable.unit, part.together)
 
 
 # -- what is driven and connected --------------------------------------------------------------------------------------
 
 
 def sample_inputs(layer: IntegerLayer, rows: int, seed: int) -> Integers:
-    """(TESTS, rows) unsigned inputs about the zero point of a layer: half of them 0 where that is the least input.
+    """Draw unsigned inputs (TESTS, rows) about a layer's zero point: half of them 0 where that is the least input.
 
     Uniform ones would not do: they drive many rows at once, and a converter makes more of errors then.
     """
@@ -107,14 +107,14 @@ def sample_inputs(layer: IntegerLayer, rows: int, seed: int) -> Integers:
 
 
 def _lines(placement: Placement) -> tuple[int, float] | None:
-    """Vectors on the fullest output line of a layer, and the share on all; None where vectors are read one by one."""
+    """Count the vectors on a layer's fullest output line, and their share on all; None if they are read one by one."""
     masks = [part.masks for part in placement.parts if not isinstance(part.masks, str)]
     most = max((part.most_connected for part in placement.parts), default=1)
     return (most, float(np.concatenate(masks, axis=1).mean())) if masks else None
 
 
 def sample_masks(vectors: int, most: int, share: float, seed: int) -> NDArray[np.bool_]:
-    """(vectors, MASKS * vectors) random masks of at most ``most`` vectors, one of which has as many."""
+    """Draw random masks (vectors, MASKS * vectors) of at most ``most`` vectors, one of which has as many."""
     rng = random_streams.rng(seed, "refit", "masks")
     sizes = rng.binomial(vectors, share, MASKS * vectors).clip(1, most)
     sizes[0] = most
@@ -126,7 +126,7 @@ def sample_masks(vectors: int, most: int, share: float, seed: int) -> NDArray[np
 
 
 def fitted(inputs: Floats, masks: Floats, results: Floats, ideal: Floats) -> Response:
-    """The expected elements B of ``results`` = ``inputs`` B ``masks`` + noise (n, k), if they scatter about ``ideal``.
+    """Estimate the elements B of ``results`` = ``inputs`` B ``masks`` + noise (n, k), if they scatter about ``ideal``.
 
     Both variances are estimated from the results, that of the noise from what no B explains. An element then lies
     between least squares and ``ideal``, the nearer to ``ideal`` the less the results say: a ridge whose weight is the
@@ -150,12 +150,12 @@ def fitted(inputs: Floats, masks: Floats, results: Floats, ideal: Floats) -> Res
 
 
 def scatter2(estimates: Floats, variances: Floats) -> float:
-    """The variance of what was estimated with errors of such ``variances``; 0 where they explain all of it.
+    """Return the variance of what was estimated with errors of such ``variances``; 0 where they explain all of it.
 
-    By moments, weighted by how well each one is known at the variance found so far.
+    It is taken by moments, weighted by how well each estimate is known at the variance so far.
     """
-    found, tiny = float(np.square(estimates).mean()), np.finfo(float).tiny
+    variance, tiny = float(np.square(estimates).mean()), np.finfo(float).tiny
     for _ in range(ROUNDS):
-        weights = 1 / np.square(np.maximum(found + variances, tiny**0.5))
-        found = max(0.0, float(np.average(np.square(estimates) - variances, weights=weights / weights.max())))
-    return found
+        weights = 1 / np.square(np.maximum(variance + variances, tiny**0.5))
+        variance = max(0.0, float(np.average(np.square(estimates) - variances, weights=weights / weights.max())))
+    return variance

@@ -1,4 +1,4 @@
-"""Ranges of converters: the whole range of column sums, or by layer the one that sample images lead to."""
+"""Set the ranges of converters: all column sums that there can be, or by layer those that sample images lead to."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HINT = "make one for this model, chip and scheme with imcsim calibrate"
 
 
 class Range(Spec):
-    """Column sums from ``low`` to ``high``, in level steps of a cell times input digits; ``seen``: the largest one."""
+    """Hold column sums from ``low`` to ``high``, in level steps of a cell times input digits; ``seen``: the largest."""
 
     low: float
     high: float
@@ -40,19 +40,19 @@ class Range(Spec):
 
 
 class AdcRanges(Spec):
-    """``layers``: the range of each layer on crossbars of a ``geometry``; any other layer has the whole range."""
+    """Hold the range of each layer on crossbars of a ``geometry``; a layer without one takes all sums there can be."""
 
     made_on: dict[str, Any]
     geometry: dict[str, Any] = Field(default_factory=dict)
     layers: dict[str, Range] = Field(default_factory=dict)
 
     def range_of(self, layer: str, least: int, largest: int) -> Range:
-        """The range of a layer, cut to the sums that there can be."""
-        found = self.layers.get(layer, Range(low=float(least), high=float(largest), seen=float(largest)))
-        return found.model_copy(update={"low": max(found.low, float(least)), "high": min(found.high, float(largest))})
+        """Return the range of a layer, cut to the sums from ``least`` to ``largest`` that there can be."""
+        sums = self.layers.get(layer, Range(low=float(least), high=float(largest), seen=float(largest)))
+        return sums.model_copy(update={"low": max(sums.low, float(least)), "high": min(sums.high, float(largest))})
 
     def write(self, path: Path) -> None:
-        """As JSON, whole or not at all."""
+        """Write the ranges as JSON, the whole file or nothing."""
         with new_file(path) as partial:
             partial.write_text(json.dumps(self.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
 
@@ -69,7 +69,7 @@ def calibrate(
     at_once: int = 50,
     progress: Progress = silent,
 ) -> AdcRanges:
-    """The range of each layer whose converter errs least, in squares, on the column sums of ``images`` (n, ...).
+    """Find for each layer the range that errs least, in squares, on the column sums of ``images`` (n, ...).
 
     Sums are those of exact cells, on what the layers before make of the images with such sums; of every layer and batch
     at most ``MOST_VECTORS`` vectors are looked at.
@@ -84,38 +84,44 @@ def calibrate(
 
 
 def geometry(layout: Placements, hardware: Hardware) -> dict[str, Any]:
-    """What column sums depend on beside model and images."""
+    """Return what column sums depend on beside model and images."""
     bar = hardware.crossbar
-    combined = [name for name, found in layout.placements.items() if found.parts[0].content == BASIS]
+    combined = [name for name, placement in layout.placements.items() if placement.parts[0].content == BASIS]
     return {
-        "rows": bar.rows, "columns": bar.columns, "bits_per_cell": bar.bits_per_cell, "polarity": bar.polarity,
-        "wordlines_active": bar.wordlines_active, "dac_bits": bar.dac_bits, "adc_bits": hardware.tile.adc.bits,
-        "combined": combined, "contents": layout.conversions_hash,
-    }  # fmt: skip
+        "rows": bar.rows,
+        "columns": bar.columns,
+        "bits_per_cell": bar.bits_per_cell,
+        "polarity": bar.polarity,
+        "wordlines_active": bar.wordlines_active,
+        "dac_bits": bar.dac_bits,
+        "adc_bits": hardware.tile.adc.bits,
+        "combined": combined,
+        "contents": layout.conversions_hash,
+    }
 
 
 def load_calibration(path: str, layout: Placements, hardware: Hardware) -> AdcRanges:
-    """A file of ``imcsim calibrate``. Raises ImcsimError where it is none, or was made for another chip or network."""
+    """Read a file of ``imcsim calibrate``; ImcsimError where it is none, or was made for another chip or network."""
     try:
-        found = build(AdcRanges, json.loads(Path(path).read_text(encoding="utf-8")), path)
+        ranges = build(AdcRanges, json.loads(Path(path).read_text(encoding="utf-8")), path)
     except FileNotFoundError:
         raise ImcsimError(path, "there is no such file", HINT) from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError):
         raise ImcsimError(path, "is no readable calibration", HINT) from None
     wanted = geometry(layout, hardware)
-    different = [key for key, value in wanted.items() if found.geometry.get(key) != value]
+    different = [key for key, value in wanted.items() if ranges.geometry.get(key) != value]
     if different:
-        problem = f"was made for {different[0]} {found.geometry.get(different[0])}, here it is {wanted[different[0]]}"
+        problem = f"was made for {different[0]} {ranges.geometry.get(different[0])}, here it is {wanted[different[0]]}"
         if different[0] == "contents":
             problem = "was made for other weights, or another basis"
         raise ImcsimError(path, problem, HINT)
-    if set(found.layers) != set(layout.placements):
+    if set(ranges.layers) != set(layout.placements):
         raise ImcsimError(path, "was made for a network with other layers", HINT)
-    return found
+    return ranges
 
 
 class _SumCounter:
-    """A multiplication that is exact, and counts by layer how often a conversion's column sum has each size."""
+    """Multiply exactly, and count by layer how often a conversion's column sum has each size."""
 
     def __init__(self, layout: Placements, hardware: Hardware) -> None:
         self.layout, self.hardware = layout, hardware
@@ -125,9 +131,9 @@ class _SumCounter:
         if layer.name not in self.layout.placements:
             return layer.sums(vectors)
         placement, driven = self.layout.placements[layer.name], InputCode.of(layer).driven(vectors)
-        some = driven[:: -(-len(driven) // MOST_VECTORS)]
+        sampled = driven[:: -(-len(driven) // MOST_VECTORS)]
         for part in placement.parts:
-            self._count(layer, part, some[:, part.rows])
+            self._count(layer, part, sampled[:, part.rows])
         return placement.exact(layer, vectors, self.layout.contents)
 
     def _count(self, layer: IntegerLayer, part: ArrayUse, inputs: Integers) -> None:
@@ -139,13 +145,13 @@ class _SumCounter:
             digit = (inputs >> shift & (1 << bar.dac_bits) - 1).astype(np.float32)
             for first in range(0, inputs.shape[1], bar.wordlines_active):
                 rows = slice(first, min(first + bar.wordlines_active, inputs.shape[1]))
-                found = np.bincount(np.abs(digit[:, rows] @ levels[rows]).astype(np.int64).ravel())
-                shorter, longer = sorted((found, self.counts[layer.name]), key=len)
+                counts = np.bincount(np.abs(digit[:, rows] @ levels[rows]).astype(np.int64).ravel())
+                shorter, longer = sorted((counts, self.counts[layer.name]), key=len)
                 self.counts[layer.name] = longer + np.pad(shorter, (0, len(longer) - len(shorter)))
 
 
 def _least_error(counts: NDArray[np.int64], n_codes: int, signed: bool) -> Range:
-    """From 0, or symmetrically, to where rounding and clipping together err least; no finer than one level."""
+    """Return the range, from 0 or symmetric, where rounding and clipping together err least; no finer than a level."""
     sums, largest = np.arange(len(counts)), len(counts) - 1
     most = max(1, n_codes // 2 - 1 if signed else n_codes - 1)  # codes above 0
     highs = sorted({max(1.0, largest * part / CANDIDATES) for part in range(1, CANDIDATES + 1)})

@@ -1,4 +1,4 @@
-"""Regression in one step: two crosspoint arrays and two rows of amplifiers in a loop that settles at the pseudoinverse.
+"""Solve a regression in one step: two arrays and two rows of amplifiers in a loop that settles at the pseudoinverse.
 
 After Sun, Pedretti, Bricalli and Ielmini, Science Advances 2020, eaay2378 (abstract); the equations for a finite gain
 are derived here from Kirchhoff's laws. Amplifiers w_j drive the columns of the first array. On each of its rows a
@@ -27,7 +27,7 @@ G_MAX_USIEMENS = 100.0  # assumed, of cells that are given by a relative error; 
 
 @dataclass(frozen=True)
 class Amplifiers:
-    """All amplifiers alike: open-loop gain (of one pole), and the frequency at which it has fallen to 1.
+    """Describe all amplifiers alike: open-loop gain (of one pole), and the frequency at which it has fallen to 1.
 
     Without ``first_stage_pole`` the transimpedance amplifiers follow at once. Raises ImcsimError for what cannot be.
     """
@@ -37,7 +37,7 @@ class Amplifiers:
     first_stage_pole: bool = False
 
     def __post_init__(self) -> None:
-        """The checks."""
+        """Raise ImcsimError for a gain or a frequency that is no finite number above 0."""
         for name in ("gain", "gbw_hz"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
@@ -46,7 +46,7 @@ class Amplifiers:
 
 @dataclass(frozen=True, eq=False)
 class Loop:
-    """Two arrays of (rows, columns) conductances >= 0 in the loop; the feedback of the transimpedance amplifiers.
+    """Close the loop of two arrays of conductances >= 0 (rows, columns) and transimpedance amplifiers with a feedback.
 
     Raises ImcsimError for arrays of different shapes, for no conductances, and for a column without any.
     """
@@ -57,7 +57,7 @@ class Loop:
     amplifiers: Amplifiers = Amplifiers()
 
     def __post_init__(self) -> None:
-        """The checks."""
+        """Raise ImcsimError for arrays and a feedback that make no loop."""
         first, second = self.first_usiemens, self.second_usiemens
         if first.ndim != 2 or first.shape != second.shape:
             raise ImcsimError("closed loop", f"arrays of shapes {first.shape} and {second.shape}", "give two alike")
@@ -69,19 +69,19 @@ class Loop:
 
     @cached_property
     def _load_usiemens(self) -> Floats:
-        """(rows,): D, the current of a row over the output of its transimpedance amplifier."""
+        """Return D (rows,), the current of a row over the output of its transimpedance amplifier."""
         at_input = self.first_usiemens.sum(axis=1) + self.feedback_usiemens
         return np.asarray(self.feedback_usiemens + at_input / self.amplifiers.gain)
 
     @cached_property
     def _system(self) -> Floats:
-        """(columns, columns): what the outputs w do to the currents into their own inputs, less what those drain."""
+        """Return (columns, columns): what outputs w do to the currents into their own inputs, less what those drain."""
         drain = np.diag(self.second_usiemens.sum(axis=0)) / self.amplifiers.gain
         return np.asarray(self.second_usiemens.T @ (self.first_usiemens / self._load_usiemens[:, None]) + drain)
 
     @cached_property
     def rates_per_s(self) -> NDArray[np.complex128]:
-        """Rates at which the modes of the loop decay, slowest first; the real part is negative for one that grows."""
+        """Return the rates at which modes of the loop decay, slowest first; one that grows has a negative real part."""
         jacobian = self._two_stages if self.amplifiers.first_stage_pole else self._one_stage
         rates = np.linalg.eigvals(jacobian).astype(np.complex128) * 2 * math.pi * self.amplifiers.gbw_hz
         return np.asarray(rates[np.argsort(rates.real, kind="stable")])
@@ -92,7 +92,7 @@ class Loop:
 
     @property
     def _two_stages(self) -> Floats:
-        """(rows + columns) each way, in units of the gain-bandwidth: inputs are what resistors divide outputs into."""
+        """Return (rows + columns) each way, over the gain-bandwidth: inputs are what resistors divide outputs into."""
         rows, columns = self.first_usiemens.shape
         at_rows = self.first_usiemens.sum(axis=1) + self.feedback_usiemens
         matrix = np.eye(rows + columns) / self.amplifiers.gain
@@ -103,17 +103,17 @@ class Loop:
 
     @property
     def is_stable(self) -> bool:
-        """Whether each mode decays. With equal arrays it always does."""
+        """Tell whether each mode decays. With equal arrays it always does."""
         return bool(self.rates_per_s[0].real > 0)
 
     @property
     def time_constant_s(self) -> float:
-        """Of the slowest mode: seconds until it is down to 1/e. Raises ImcsimError where the loop is unstable."""
+        """Return the seconds until the slowest mode is down to 1/e. Raises ImcsimError where the loop is unstable."""
         self._check_stable()
         return float(1 / self.rates_per_s[0].real)
 
     def settled_v(self, current_ua: ArrayLike) -> Floats:
-        """(columns, ...) V of w for the currents (rows, ...) into the rows of the first array.
+        """Return w (columns, ...) in V for the currents (rows, ...) into the rows of the first array.
 
         Raises ImcsimError where the loop is unstable: it would not settle there.
         """
@@ -136,14 +136,14 @@ class Loop:
 
 @dataclass(frozen=True, eq=False)
 class Regression:
-    """``weights`` (features, ...) and ``intercept`` (...) of the data as they were given, and the loop behind them."""
+    """Hold ``weights`` (features, ...) and ``intercept`` (...) for the data as given, and the loop behind them."""
 
     weights: Floats
     intercept: Floats
     loop: Loop
 
     def predict(self, x: ArrayLike) -> Floats:
-        """(n, ...) for data (n, features)."""
+        """Return the predictions (n, ...) for data (n, features)."""
         return np.asarray(np.asarray(x, np.float64) @ self.weights + self.intercept)
 
 
@@ -155,13 +155,13 @@ def regress(
     feedback_usiemens: float | None = None,
     seed: int = 0,
 ) -> Regression:
-    """Least squares with an intercept, as the loop gives it, for data (n, features) and targets (n,) or (n, outputs).
+    """Fit data (n, features) to targets (n,) or (n, outputs) with an intercept, by least squares as the loop gives it.
 
     Each feature is spread over the range of the cells. What that shifts is left to the column of the intercept, whose
     cells are all at g_max, so negative data need no second array. Constant features get the weight 0. ``cells``: a
     device, fresh, or the relative standard deviation of both arrays' cells. Feedback: g_max unless given. For classes,
-    give a column of -1 and 1 for each and take the largest prediction. Raises ImcsimError for data that do not fit
-    and for a loop that is unstable.
+    give a column of -1 and 1 for each class and take the largest prediction. Raises ImcsimError for data that do not
+    fit and for a loop that is unstable.
     """
     data, wanted = np.asarray(x, np.float64), np.asarray(y, np.float64)
     _check(data, wanted)
@@ -180,7 +180,7 @@ def regress(
 
 
 def written_usiemens(target_usiemens: Floats, cells: DeviceSpec | float, seed: int, which: str) -> Floats:
-    """Conductances of one array, ``which`` of the two: as the device leaves them, or with a relative error, >= 0."""
+    """Write one array, ``which`` of the two: conductances as the device leaves them, or with a relative error, >= 0."""
     rng = random_streams.rng(seed, "closed loop", which)
     if isinstance(cells, DeviceSpec):
         programmed = cells.program(target_usiemens, rng)
@@ -195,7 +195,7 @@ def _range_usiemens(cells: DeviceSpec | float) -> tuple[float, float]:
 
 
 def random_features(x: ArrayLike, n: int, seed: int = 0) -> Floats:
-    """(rows, n): a first layer that is never trained, ReLU of random normal weights (which function: assumed)."""
+    """Return (rows, n): a first layer that is never trained, ReLU of random normal weights (the ReLU is assumed)."""
     data = np.asarray(x, np.float64)
     weights = random_streams.rng(seed, "random features", n).standard_normal((data.shape[1], n)) / math.sqrt(
         data.shape[1]

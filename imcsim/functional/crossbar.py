@@ -1,4 +1,4 @@
-"""One crossbar that multiplies: programmed with fixed-point conductances, read through ADCs, column by column.
+"""Multiply on one crossbar: programmed with fixed-point conductances, read through ADCs, column by column.
 
 Conductances are integers, ``fixed_point`` of level steps: 8 or more fractional bits, rounded to the nearest, halves to
 even. Sums, thresholds, offsets and sigmas are in the same units. They may be negative where a column stands for the
@@ -28,17 +28,18 @@ NO_INTS = np.zeros(0, np.int32)
 
 
 def need(holds: bool, where: str, problem: str) -> None:
+    """Raise ImcsimError where a condition does not hold."""
     if not holds:
         raise ImcsimError(where, problem)
 
 
 def fixed_point(levels: ArrayLike, fraction_bits: int = 8) -> Ints:
-    """Level steps as integers: the nearest multiple of 2**-fraction_bits, halves to even."""
+    """Round level steps to integers: the nearest multiple of 2**-fraction_bits, halves to even."""
     return np.rint(np.asarray(levels, float) * 2.0**fraction_bits).astype(np.int64)
 
 
 def aligned(shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
-    """Zeros that begin with a cache line: a table row across three lines instead of two costs a fifth of the speed."""
+    """Return zeros from a cache line on: a table row across three lines instead of two costs a fifth of the speed."""
     n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
     memory = np.zeros(n_bytes + LINE_BYTES, np.uint8)
     first = -memory.ctypes.data % LINE_BYTES
@@ -47,14 +48,14 @@ def aligned(shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class Quantizer:
-    """What a sum becomes; make one with ``uniform`` or ``listed``."""
+    """Describe what a sum becomes in a converter; make one with ``uniform`` or ``listed``."""
 
     converter: analog.CodeMap
     largest: int  # of the values, without sign
 
     @classmethod
     def uniform(cls, n_codes: int, shift: int, origin: int, lowest: int = 0) -> Quantizer:
-        """``lowest + k`` for sums in [origin + k step, origin + (k + 1) step), step = 2**shift; clipped outside."""
+        """Give ``lowest + k`` to sums in [origin + k step, origin + (k + 1) step), step = 2**shift; clip outside."""
         high = origin + (n_codes << shift)
         need(n_codes > 0 and 0 <= shift < 30, "adc", f"{n_codes} codes of 2**{shift}: need a code, and shift < 30")
         need(-LARGEST_SUM <= origin < high <= LARGEST_SUM, "adc", f"range {origin} ... {high} is beyond +-2**29")
@@ -63,25 +64,26 @@ class Quantizer:
 
     @classmethod
     def listed(cls, thresholds: ArrayLike, values: ArrayLike, low: int, high: int) -> Quantizer:
-        """``values[k]`` for sums at or above k of the sorted ``thresholds``; saturated outside [low, high)."""
-        cuts, found = np.asarray(thresholds, np.int64), np.asarray(values, np.int64)
-        need(cuts.size > 0 and found.size == cuts.size + 1, "adc", "needs a threshold, and one value more")
+        """Give ``values[k]`` to sums at or above k of the sorted ``thresholds``; saturated outside [low, high)."""
+        cuts, outputs = np.asarray(thresholds, np.int64), np.asarray(values, np.int64)
+        need(cuts.size > 0 and outputs.size == cuts.size + 1, "adc", "needs a threshold, and one value more")
         need(bool((np.diff(cuts) >= 0).all()), "adc", "thresholds are not sorted")
         need(bool((np.abs(cuts) < LARGEST_SUM).all()), "adc", "a threshold is beyond +-2**29")
-        need(max(abs(low), abs(high)) <= LARGEST_SUM and bool((np.abs(found) < 1 << 31).all()), "adc", "out of 32 bits")
+        fits = max(abs(low), abs(high)) <= LARGEST_SUM and bool((np.abs(outputs) < 1 << 31).all())
+        need(fits, "adc", "out of 32 bits")
         shift = max(int(cuts[-1] - cuts[0]) // MOST_BINS, 0).bit_length()
         starts = np.arange(int(cuts[-1] - cuts[0] >> shift) + 1, dtype=np.int64) << shift
         coarse = np.searchsorted(cuts, cuts[0] + starts, side="left")
         compares = int(np.bincount((cuts - cuts[0]) >> shift).max())
         ends = np.append(cuts, np.iinfo(np.int32).max).astype(np.int32)
-        arrays = (ends, found.astype(np.int32), coarse.astype(np.int32))
-        fields = (int(cuts[0]), shift, found.size - 1, 0, *arrays, compares, low, high)
-        return cls(analog.CodeMap(*fields), int(np.abs(found).max()))
+        arrays = (ends, outputs.astype(np.int32), coarse.astype(np.int32))
+        fields = (int(cuts[0]), shift, outputs.size - 1, 0, *arrays, compares, low, high)
+        return cls(analog.CodeMap(*fields), int(np.abs(outputs).max()))
 
 
 @dataclass(frozen=True)
 class ReadNoise:
-    """Fresh at every conversion, normal, independent; the seed is the crossbar's own, or crossbars are correlated."""
+    """Describe noise, fresh at every conversion, normal, independent; crossbars of the same seed are correlated."""
 
     seed: int
     cell_sigma: float = 0.0  # of every cell; not used by a crossbar that has variances of its own
@@ -90,31 +92,33 @@ class ReadNoise:
 
 @dataclass(frozen=True)
 class Products:
+    """Hold the products of a crossbar, and how often its converters were out of range."""
+
     results: Ints  # (vectors, columns)
     saturated: Ints  # (columns,) conversions out of the converter's range
 
 
 class AnalogArray:
-    """A programmed crossbar."""
+    """Hold a programmed crossbar as tables of partial sums."""
 
     def __init__(
         self, cells: ArrayLike, group_rows: int, digit_bits: int = 1, variances: NDArray[np.float64] | None = None
     ) -> None:
-        """``cells``: (rows, columns) integers. ``variances``: of each cell's read noise, in squared units."""
-        whole = np.asarray(cells)
-        need(whole.ndim == 2 and np.issubdtype(whole.dtype, np.integer), "crossbar", "cells are no matrix of integers")
+        """Program ``cells`` (rows, columns), integers. ``variances``: of each cell's read noise, in squared units."""
+        array = np.asarray(cells)
+        need(array.ndim == 2 and np.issubdtype(array.dtype, np.integer), "crossbar", "cells are no matrix of integers")
         need(group_rows > 0 and 1 <= digit_bits <= 8, "crossbar", "needs rows in a wordline group, and 1 to 8 DAC bits")
-        (self.n_rows, self.n_columns), self.digit_bits = whole.shape, digit_bits
+        (self.n_rows, self.n_columns), self.digit_bits = array.shape, digit_bits
         self.group_rows = min(group_rows, max(self.n_rows, 1))
         self.n_groups, self.nibbles = -(-self.n_rows // self.group_rows), -(-self.group_rows // 4)
         self.n_blocks = -(-self.n_columns // LANES)
         need(self.n_groups * self.nibbles <= 4096, "crossbar", f"{self.n_rows} rows are too many")
-        size = np.abs(whole.astype(np.int64))
+        size = np.abs(array.astype(np.int64))
         need(int(size.max(initial=0)) <= LARGEST_CELL, "crossbar", f"a cell exceeds {LARGEST_CELL}")
         self.largest_sum = int(size.sum(0).max(initial=0)) * ((1 << digit_bits) - 1)
         need(self.largest_sum < LARGEST_SUM, "crossbar", "a column sum may exceed 2**29: use fewer fractional bits")
         is_narrow = int(size.max(initial=0)) <= LARGEST_NARROW_CELL
-        base, entries = self._tables(whole, np.uint16 if is_narrow else np.uint32)
+        base, entries = self._tables(array, np.uint16 if is_narrow else np.uint32)
         self.scale, amounts = 0.0, np.zeros(0, np.uint32)
         if variances is not None:
             self.scale, amounts = self._variances(variances)
@@ -128,7 +132,7 @@ class AnalogArray:
         return base, entries.ravel()
 
     def _chunk(self, size: Ints) -> int:
-        """Most nibbles, in equal parts of a wordline group, whose entries never exceed 16 bits together."""
+        """Return the most nibbles, in equal parts of a wordline group, whose entries never exceed 16 bits together."""
         rows = np.zeros((self.n_groups, 4 * self.nibbles, self.n_columns), np.int64)
         for group in range(self.n_groups):
             part = size[group * self.group_rows : (group + 1) * self.group_rows]
@@ -142,7 +146,7 @@ class AnalogArray:
         return chunk
 
     def _variances(self, variances: NDArray[np.float64]) -> tuple[float, NDArray[Any]]:
-        """Variances as integers, to the nearest 2**-20 of the largest one where sums then fit, at worst 2**-6."""
+        """Round variances to integers, to the nearest 2**-20 of the largest one where sums then fit, at worst 2**-6."""
         need(np.shape(variances) == (self.n_rows, self.n_columns), "variances", "not one for each cell")
         need(bool(np.isfinite(variances).all() and (variances >= 0).all()), "variances", "negative, or not a number")
         weight = max(self.n_rows, 1) * ((1 << self.digit_bits) - 1) ** 2
@@ -164,13 +168,14 @@ def multiply(
     """Multiply ``inputs`` (vectors, rows), unsigned integers of ``n_bits``, digit by digit.
 
     ``offsets``: added to every sum before conversion, for all or for each column. ``numbers``: (vectors,) which vector
-    of the whole run each one is, so that its noise does not depend on how a run is cut; their position by default.
+    of a run each one is, so that its noise does not depend on how a run is cut; their position by default.
     """
-    given = np.asarray(inputs)
-    need(given.ndim == 2 and given.shape[1] == crossbar.n_rows, "inputs", f"not (vectors, {crossbar.n_rows} rows)")
-    need(1 <= n_bits <= 16 and np.issubdtype(given.dtype, np.integer), "inputs", "no integers of 1 to 16 bits")
-    need(int(given.min(initial=0)) >= 0 and int(given.max(initial=0)) < 1 << n_bits, "inputs", f"not in {n_bits} bits")
-    n_vectors, padded = given.shape[0], crossbar.n_blocks * LANES
+    vectors = np.asarray(inputs)
+    need(vectors.ndim == 2 and vectors.shape[1] == crossbar.n_rows, "inputs", f"not (vectors, {crossbar.n_rows} rows)")
+    need(1 <= n_bits <= 16 and np.issubdtype(vectors.dtype, np.integer), "inputs", "no integers of 1 to 16 bits")
+    fits = int(vectors.min(initial=0)) >= 0 and int(vectors.max(initial=0)) < 1 << n_bits
+    need(fits, "inputs", f"not in {n_bits} bits")
+    n_vectors, padded = vectors.shape[0], crossbar.n_blocks * LANES
     order = np.arange(n_vectors) if numbers is None else np.asarray(numbers)
     need(order.shape == (n_vectors,), "numbers", "not one for each vector")
     shift = _padded(offsets, crossbar.n_columns, np.int64)
@@ -182,13 +187,13 @@ def multiply(
     if results.size and crossbar.n_groups:
         drawn = _noise(crossbar, noise)
         places = order.astype(np.uint64)
-        narrow = np.ascontiguousarray(given, np.uint16)
+        narrow = np.ascontiguousarray(vectors, np.uint16)
         analog.multiply(narrow, places, tables, adc.converter, drawn, phases, results, saturated)
     return Products(results, saturated.sum(0)[: crossbar.n_columns])
 
 
 def _padded(values: ArrayLike, n_columns: int, dtype: type) -> NDArray[Any]:
-    """A number, or one for each column, for all columns of all blocks."""
+    """Spread a number, or one for each column, over all columns of all blocks."""
     padded: NDArray[Any] = np.zeros(-(-n_columns // LANES) * LANES, dtype)
     need(np.shape(values) in ((), (n_columns,)), "columns", f"neither one value nor {n_columns}")
     padded[:n_columns] = values

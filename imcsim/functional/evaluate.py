@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from imcsim.functional.accuracy import Accuracy, LayerCounts, batches, exact_answers, judge
+from imcsim.functional.accuracy import Accuracy, LayerCounts, batches, exact_answers, score
 from imcsim.functional.arrays import AnalogArrays, bias_corrections
 from imcsim.functional.basis_refit import Refitted, refitted
 from imcsim.functional.calibration import FULL, AdcRanges, calibrate, load_calibration
@@ -225,7 +225,7 @@ class _Evaluator:
                 if name not in journal.entries:
                     exact = exact_answers(self.network, images, labels) if exact is None else exact
                     multiply.first_image = part.start
-                    answers = judge(self.network, images, labels, exact, multiply)
+                    answers = score(self.network, images, labels, exact, multiply)
                     journal.add(name, asdict(answers + Accuracy(0, 0, 0, 0, multiply.take_counts())))
                 found[key].append(_accuracy(journal.entries[name]))
         return {key: reduce(add, values) for key, values in found.items()}

@@ -1,4 +1,4 @@
-"""What a report says of values: headline, ages, chips, layers and writes, as keys of its entry ``values``."""
+"""Say in a report what values came to: ages, chips, layers, refits and writes, as keys of its entry ``values``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from imcsim.mapping.activity import Activity
 
 
 def age_entry(age_s: float, chips: Sequence[Accuracy]) -> dict[str, Any]:
-    """Means over the chips at an age; the interval is that of a network as good as they are on average."""
+    """Return the means over the chips at an age; the interval is that of a network as good as they are on average."""
     fracs = [chip.accuracy_frac for chip in chips]
     mean = float(np.mean(fracs))
     images = chips[0].n_images
@@ -28,17 +28,19 @@ def age_entry(age_s: float, chips: Sequence[Accuracy]) -> dict[str, Any]:
     }
 
 
-def chip_entry(seed: int, age_s: float, found: Accuracy) -> dict[str, Any]:
+def chip_entry(seed: int, age_s: float, accuracy: Accuracy) -> dict[str, Any]:
+    """Return how well one chip answers at an age."""
     return {
         "seed": seed,
         "age_s": age_s,
-        "accuracy_frac": found.accuracy_frac,
-        "accuracy_interval_95_frac": list(found.interval_95_frac),
-        "agreement_frac": found.agreement_frac,
+        "accuracy_frac": accuracy.accuracy_frac,
+        "accuracy_interval_95_frac": list(accuracy.interval_95_frac),
+        "agreement_frac": accuracy.agreement_frac,
     }
 
 
 def layer_entry(name: str, counts: LayerCounts) -> dict[str, Any]:
+    """Return how exactly a layer computes, how often its converters saturate, and how much it uses its arrays."""
     activity = activity_of(counts) if counts.chargeable else Activity(0.0, 0.0)
     return {
         "layer": name,
@@ -49,9 +51,9 @@ def layer_entry(name: str, counts: LayerCounts) -> dict[str, Any]:
     }
 
 
-def refit_entry(seed: int, found: Refitted) -> dict[str, Any]:
-    """Errors of weights, relative, behind the basis that was measured on a chip."""
-    return {"seed": seed, "weight_error_before_frac": found.before_frac, "weight_error_after_frac": found.after_frac}
+def refit_entry(seed: int, refit: Refitted) -> dict[str, Any]:
+    """Return relative errors of weights behind the basis that was measured on a chip, before and after the refit."""
+    return {"seed": seed, "weight_error_before_frac": refit.before_frac, "weight_error_after_frac": refit.after_frac}
 
 
 def _snr(counts: LayerCounts) -> dict[str, Any]:
@@ -61,17 +63,18 @@ def _snr(counts: LayerCounts) -> dict[str, Any]:
 
 
 def activity_of(counts: LayerCounts) -> Activity:
+    """Return how much a layer, whose digits and conductances were counted, uses its arrays."""
     return Activity(counts.driven / counts.drivable, counts.charge / counts.chargeable)
 
 
 def writes_entry(chip: WrittenChip) -> dict[str, Any]:
-    """What counting cell by cell found: pulses of a cell in one write, and wear of one batch."""
+    """Return what counting cell by cell showed: pulses of a cell in one write, and wear of one batch."""
     most, crossbar = chip.most_programmings
     return {"pulses": _pulses(chip.pulses), "most_programmings_per_batch": most, "crossbar": crossbar}
 
 
 def _pulses(counts: np.ndarray) -> dict[str, Any]:
-    """Mean, quantiles and maximum of the pulses of a cell; not counted by circuits that were measured from outside."""
+    """Return mean, quantiles and maximum of the pulses of a cell; circuits measured from outside count none."""
     if not counts.sum():
         return {"kind": "not counted"}
     share = counts.cumsum() / counts.sum()

@@ -1,4 +1,4 @@
-"""Chip > tile > crossbar > cell: the parts as they are declared."""
+"""Declare the parts of an accelerator: chip > tile > crossbar > cell."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class IdealPart(Spec):
-    """Infinitely fast or large: nothing ever waits for it."""
+    """Stand for a part that is infinitely fast or large: nothing ever waits for it."""
 
     kind: Literal["ideal"]
 
 
 class Mesh(Spec):
-    """A 2-D mesh of tile routers with XY routing; every link is a resource of the engine."""
+    """Describe a 2-D mesh of tile routers with XY routing; every link is a resource of the engine."""
 
     kind: Literal["mesh"]
     columns: PositiveInt
@@ -34,7 +34,7 @@ class Mesh(Spec):
 
 
 class DramChannels(Spec):
-    """Off-chip memory: channels that serve one burst at a time."""
+    """Describe off-chip memory: channels that serve one burst at a time."""
 
     kind: Literal["channels"]
     n_channels: PositiveInt
@@ -43,7 +43,7 @@ class DramChannels(Spec):
 
 
 class Chip(Spec):
-    """All tiles, the network between them, the memory outside, and the one clock."""
+    """Describe a chip: all tiles, the network between them, the memory outside, and the one clock."""
 
     n_tiles: PositiveInt
     clock_mhz: PositiveFloat
@@ -52,14 +52,14 @@ class Chip(Spec):
 
 
 class SramBuffer(Spec):
-    """A tile's buffer for feature maps and coefficients."""
+    """Describe a tile's buffer for feature maps and coefficients."""
 
     kind: Literal["sram"]
     capacity_bytes: PositiveInt
 
 
 class SharedBus(Spec):
-    """The bus between a tile's buffer and its crossbars: one transfer at a time."""
+    """Describe the bus between a tile's buffer and its crossbars: one transfer at a time."""
 
     kind: Literal["shared"]
     width_bits: PositiveInt
@@ -67,7 +67,7 @@ class SharedBus(Spec):
 
 
 class VectorUnit(Spec):
-    """A tile's digital lanes: element-wise operations and multiply-accumulates per clock cycle."""
+    """Describe a tile's digital lanes: element-wise operations and multiply-accumulates per clock cycle."""
 
     kind: Literal["vector"]
     op_lanes: PositiveInt
@@ -75,7 +75,7 @@ class VectorUnit(Spec):
 
 
 class Tile(Spec):
-    """Crossbars that share a buffer, a bus and a digital unit."""
+    """Describe a tile: crossbars that share a buffer, a bus and a digital unit."""
 
     n_crossbars: PositiveInt
     unit_crossbars: PositiveInt  # crossbars of one unit, the group that shares registers and shift-adders
@@ -93,7 +93,7 @@ class Tile(Spec):
 
 
 class ResistiveWires(Spec):
-    """Wires that drop voltage: what a cell adds to its lines, and what lies at their ends.
+    """Describe wires that drop voltage: what a cell adds to its lines, and what lies at their ends.
 
     ``model``: 'exact', all nodes of the array; 'ladder', each line as if those across it had no resistance, for arrays
     that are too large for that (``imcsim explain`` prints its error).
@@ -108,13 +108,13 @@ class ResistiveWires(Spec):
 
     @property
     def ohms(self) -> Wires:
-        """The same as ``imcsim.hardware.wires`` takes it."""
+        """Return the four resistances as ``imcsim.hardware.wires`` takes them."""
         from imcsim.hardware.wires import Wires  # late, for it compiles
 
         return Wires(self.wordline_ohm, self.bitline_ohm, self.driver_ohm, self.sense_ohm)
 
     def effective_usiemens(self, g_usiemens: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(rows, columns) conductances as the ends of the lines see them, by the model."""
+        """Return the conductances (rows, columns) in uS as the ends of the lines see them, by the model."""
         from imcsim.hardware.wires import effective_usiemens, ladder_usiemens
 
         see = effective_usiemens if self.model == "exact" else ladder_usiemens
@@ -122,13 +122,13 @@ class ResistiveWires(Spec):
 
 
 class UnstatedActivity(Spec):
-    """Prices of reads hold for whatever their source had in mind; they are paid for every row and cell that is used."""
+    """Leave open what the source of the prices of reads had in mind; every row and cell that is used pays them."""
 
     kind: Literal["unstated"]
 
 
 class StatedActivity(Spec):
-    """Use of the array for which the prices of its reads hold; where values are computed, what they find is paid.
+    """State for which use of the array the prices of reads hold; where values are computed, what they find is paid.
 
     ``driven_frac``: input digits over the largest ones. ``charge_frac``: digits times conductances above the least one,
     over the same with all digits and cells at their highest.
@@ -140,7 +140,7 @@ class StatedActivity(Spec):
 
 
 class Crossbar(Spec):
-    """One array of cells with its drivers, and how weights and inputs are cut into its cells and phases."""
+    """Describe an array of cells with its drivers, and how weights and inputs are cut into its cells and phases."""
 
     rows: PositiveInt
     columns: PositiveInt
@@ -157,7 +157,7 @@ class Crossbar(Spec):
 
     @property
     def device_columns(self) -> int:
-        """Devices of a row: two for each column where cells are pairs."""
+        """Return the devices of a row: two for each column where cells are pairs."""
         return self.columns * (2 if self.polarity == "paired" else 1)
 
     @model_validator(mode="after")
@@ -168,12 +168,12 @@ class Crossbar(Spec):
 
 
 class Cell(Spec):
-    """The device, of which values are computed, and the circuit that writes it."""
+    """Describe a cell: the device, of which values are computed, and the circuit that writes it."""
 
     device: Device
     write: Write
 
 
-def _check_divides(name: str, part: int, whole: int) -> None:
-    if whole % part:
-        raise ValueError(f"{name} is {part}, which does not divide the {whole} crossbars of a tile")
+def _check_divides(name: str, group_size: int, n_crossbars: int) -> None:
+    if n_crossbars % group_size:
+        raise ValueError(f"{name} is {group_size}, which does not divide the {n_crossbars} crossbars of a tile")

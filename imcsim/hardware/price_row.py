@@ -1,4 +1,4 @@
-"""A row of the price table."""
+"""Declare a row of the price table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from imcsim.util.config import Spec
 
 
 class PriceRow(Spec):
-    """A row of the price table: area and powers of one group, energy of each action, and where they come from."""
+    """Hold a row of the price table: area and powers of one group, energy of each action, and where they come from."""
 
     per: Literal["crossbar", "unit", "tile", "chip"]
     count: PositiveFloat = 1  # what the group holds, for the reader; the numbers below are of the group

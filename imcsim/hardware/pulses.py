@@ -1,4 +1,4 @@
-"""How many pulses a cell takes: a distribution as declared, and what a cap and retries make of it."""
+"""Say how many pulses a cell takes: a distribution as declared, and what a cap and retries make of it."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ _REST = 1e-12  # probability of further attempts that is not followed any more
 
 
 class Fixed(Spec):
-    """Every cell takes the same number of pulses."""
+    """Give every cell the same number of pulses."""
 
     kind: Literal["fixed"]
     n: PositiveInt
 
     def cdf(self, n_pulses: Floats) -> Floats:
-        """Probability that a cell needs at most n pulses."""
+        """Return the probability that a cell needs at most n pulses."""
         return np.where(n_pulses >= self.n, 1.0, 0.0)
 
 
 class Geometric(Spec):
-    """Each pulse succeeds with the same probability, 1 / mean."""
+    """Let each pulse succeed with the same probability, 1 / mean."""
 
     kind: Literal["geometric"]
     mean: Annotated[float, Field(ge=1)]
 
     def cdf(self, n_pulses: Floats) -> Floats:
-        """Probability that a cell needs at most n pulses: 1 - (1 - 1/mean)^n."""
+        """Return the probability that a cell needs at most n pulses: 1 - (1 - 1/mean)^n."""
         return 1 - (1 - 1 / self.mean) ** np.maximum(n_pulses, 0)
 
 
 class Quantiles(Spec):
-    """Measured quantiles, (probability, pulses) from probability 0 to 1; straight lines between, rounded up."""
+    """Hold measured quantiles, (probability, pulses) from probability 0 to 1; straight lines between, rounded up."""
 
     kind: Literal["quantiles"]
     points: tuple[tuple[Frac, NonNegativeFloat], ...]
@@ -56,13 +56,13 @@ class Quantiles(Spec):
         return self
 
     def cdf(self, n_pulses: Floats) -> Floats:
-        """Probability that a cell needs at most n pulses."""
+        """Return the probability that a cell needs at most n pulses."""
         prob, pulses = zip(*self.points, strict=True)
         return np.asarray(np.interp(n_pulses, pulses, prob, left=0.0))
 
 
 class Stepped(Spec):
-    """Every pulse moves the cell, every read compares: pulse counts follow from where a cell is and where it shall go.
+    """Move the cell by every pulse, compare at every read: pulse counts follow from where a cell is and shall go.
 
     Fractions are of the range of the device, g_max - g_min (``PulsedCell`` says what each one does). Where nothing else
     is known, old and new conductances are independent and uniform over the range.
@@ -77,13 +77,13 @@ class Stepped(Spec):
     band_frac: PositiveFloat
 
     def cell(self, g_min_usiemens: float, g_max_usiemens: float) -> PulsedCell:
-        """The same in uS."""
+        """Return a cell that moves so between two conductances, in uS."""
         span = g_max_usiemens - g_min_usiemens
         steps = (self.set_step_frac * span, self.reset_step_frac * span, self.growth_frac, self.step_sigma_frac)
         return PulsedCell(*steps, self.read_sigma_frac * span, self.band_frac * span, g_min_usiemens, g_max_usiemens)
 
     def cdf(self, n_pulses: Floats) -> Floats:
-        """Probability that a cell needs at most n pulses, from 65,536 simulated cells of a fixed seed."""
+        """Return the probability that a cell needs at most n pulses, from 65,536 simulated cells of a fixed seed."""
         taken = np.sort(_stepped_pulses(self, int(np.max(n_pulses, initial=0))))
         return np.searchsorted(taken, n_pulses, side="right") / SAMPLE
 
@@ -93,7 +93,7 @@ SAMPLE = 65_536
 
 @lru_cache
 def _stepped_pulses(pulses: Stepped, cap: int) -> Floats:
-    """(SAMPLE,) pulses of cells between random conductances; infinite where ``cap`` of them do not do."""
+    """Return (SAMPLE,) pulses of cells between random conductances; infinite where ``cap`` of them do not do."""
     from imcsim.hardware.kernels.write_verify import write_cells
 
     random = random_streams.rng(0, "stepped")
@@ -109,7 +109,7 @@ Pulses = Annotated[Distribution, Field(discriminator="kind")]
 
 @lru_cache
 def attempt(pulses: Distribution, cap: int, missed_frac: float) -> tuple[Floats, Floats]:
-    """Probabilities that one attempt takes 0, 1, ..., cap pulses and succeeds, and that it does so and fails."""
+    """Return P(an attempt takes j pulses and succeeds) and P(it takes j pulses and fails) for j = 0, 1, ..., cap."""
     cdf = pulses.cdf(np.arange(cap + 1, dtype=float))
     stops = np.diff(cdf, prepend=0.0)
     success, failure = (1 - missed_frac) * stops, missed_frac * stops
@@ -119,7 +119,7 @@ def attempt(pulses: Distribution, cap: int, missed_frac: float) -> tuple[Floats,
 
 @lru_cache
 def survival(pulses: Distribution, cap: int, missed_frac: float, on_failure: str) -> Floats:
-    """P(a cell takes more than j pulses in all) for j = 0, 1, ..., its last entry 0; read-only."""
+    """Return P(a cell takes more than j pulses in all) for j = 0, 1, ..., its last entry 0; read-only."""
     success, failure = attempt(pulses, cap, missed_frac)
     total = success + failure if on_failure == "accept" else _retried(success, failure)
     beyond: Floats = np.minimum(np.append(total[::-1].cumsum()[-2::-1], 0.0), 1.0)  # sums may round to above 1
@@ -128,7 +128,7 @@ def survival(pulses: Distribution, cap: int, missed_frac: float, on_failure: str
 
 
 def _retried(success: Floats, failure: Floats) -> Floats:
-    """Pulses until the first success: t = s + u * s + u * u * s + ... (convolutions)."""
+    """Return the distribution of pulses until the first success: t = s + u * s + u * u * s + ... (convolutions)."""
     total, failed = success, np.ones(1)
     while failed.sum() > _REST:
         failed = np.convolve(failed, failure)

@@ -1,4 +1,4 @@
-"""What updates of weights take: devices of the accumulator and of the pairs, the current that a row may draw."""
+"""Declare what updates of weights take: devices of accumulator and pairs, the current that a row may draw."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UA_PER_MA = 1000
 
 
 class PcmDevice(Spec):
-    """One phase-change device: times of a read of a row and of pulses, energies and currents of one device."""
+    """Describe a phase-change device: times of a read of a row and of pulses, energies and currents of one device."""
 
     read_ns: PositiveFloat
     set_ns: PositiveFloat
@@ -29,13 +29,13 @@ class PcmDevice(Spec):
     reset_ua: PositiveFloat
 
     def part(self, source: str) -> PriceRow:
-        """The price row of such devices on one crossbar."""
+        """Return the price row of such devices on one crossbar."""
         prices = {"read": self.read_pj, "set": self.set_pj, "reset": self.reset_pj}
         return PriceRow(per="crossbar", area_um2=0, peak_uw=0, actions_pj=prices, source=source)
 
 
 class UpdateCircuit(Spec):
-    """Circuits that change weights, row by row; every number has its source, one that begins with 'assumed' has none.
+    """Describe circuits that change weights, row by row; a number whose source begins with 'assumed' has none.
 
     ``accumulator``: a device that holds one bit. ``pair``: a device of the two that hold a weight. ``add_ns``: adding
     to the accumulators of a row. ``compare_pj``, ``coincide_pj``: an operand met with a random number, and a weight
@@ -61,16 +61,16 @@ class UpdateCircuit(Spec):
 
     @property
     def sets_at_once(self) -> int:
-        """N_par_set: SET pulses in a row of accumulators that the current allows together."""
+        """Return N_par_set: the SET pulses in a row of accumulators that the current allows together."""
         return int(self.row_current_ma * UA_PER_MA / self.accumulator.set_ua)
 
     @property
     def resets_at_once(self) -> int:
-        """N_par_reset."""
+        """Return N_par_reset: the RESET pulses in a row of accumulators that the current allows together."""
         return int(self.row_current_ma * UA_PER_MA / self.accumulator.reset_ua)
 
     def parts(self) -> dict[str, PriceRow]:
-        """The price rows ``accumulator``, ``pair`` and ``pulses``."""
+        """Return the price rows ``accumulator``, ``pair`` and ``pulses``."""
         trains = {"compare": self.compare_pj, "coincide": self.coincide_pj}
         source = f"{self.source('compare_pj')}; {self.source('coincide_pj')}"
         return {
@@ -80,15 +80,16 @@ class UpdateCircuit(Spec):
         }
 
     def source(self, key: str) -> str:
-        """Where a number comes from."""
+        """Return where a number comes from."""
         return provenance.lookup(self.sources, key)
 
     def assumed(self) -> list[str]:
-        """The numbers that nobody published, as 'key = value: reason'."""
-        found = {key: self.source(key) for key in self._numbers()}
-        values = self._numbers()
-        return [f"{self.name}.{key} = {values[key]:g}: {text}" for key, text in found.items()
-                if text.startswith(provenance.ASSUMED)]  # fmt: skip
+        """Return the numbers that nobody published, as 'key = value: reason'."""
+        return [
+            f"{self.name}.{key} = {value:g}: {self.source(key)}"
+            for key, value in self._numbers().items()
+            if self.source(key).startswith(provenance.ASSUMED)
+        ]
 
     def _numbers(self) -> dict[str, float]:
         content = self.model_dump(mode="json", exclude={"sources"})
@@ -96,7 +97,7 @@ class UpdateCircuit(Spec):
 
 
 def load_circuit(name: str) -> UpdateCircuit:
-    """A shipped circuit by name or a YAML file by path.
+    """Read a shipped circuit by name or a YAML file by path.
 
     Raises ImcsimError for files that are missing, broken or incomplete and for numbers without a source.
     """

@@ -1,4 +1,4 @@
-"""How much the inputs and weights of a layer use its arrays: a datum that values find out and energies use."""
+"""Hold how much inputs and weights of a layer use its arrays: a datum that values find out and energies use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Activity:
-    """How much a layer's inputs and cells use its arrays; fractions as in ``StatedActivity``."""
+    """Say how much a layer's inputs and cells use its arrays, in fractions as in ``StatedActivity``."""
 
     driven_frac: float
     charge_frac: float

@@ -1,4 +1,4 @@
-"""Where an operation's crossbars lie, which lanes they have, and the way between two places on the mesh."""
+"""Find where an operation's crossbars lie, which lanes they have, and the way between two places on the mesh."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Lanes:
-    """Tile services (bus, buffer, digital unit) of a region: ``count`` vectors at once, each with ``tiles`` tiles."""
+    """Hold the tile services (bus, buffer, digital unit) of a region: ``count`` vectors at once, each on ``tiles``."""
 
     home: int  # the tile in the middle of the region
     count: int
@@ -25,35 +25,35 @@ class Lanes:
 
     @property
     def single(self) -> bool:
-        """Whether all of it is one tile, so that nothing has to travel within it."""
+        """Tell whether all of it is one tile, so that nothing has to travel within it."""
         return self.count * self.tiles == 1
 
 
 def lanes(region: Region, hardware: Hardware) -> Lanes:
-    """The lanes of a region: one for each copy, as far as its tiles go."""
+    """Return the lanes of a region: one for each copy, as far as its tiles go."""
     share = own_groups(region, hardware.tile.n_crossbars)
-    home = share.first + share.whole // 2
-    if share.whole <= 1:
+    home = share.first + share.n_groups // 2
+    if share.n_groups <= 1:
         return Lanes(home, 1, 1, str(home))
-    key = f"{share.first}-{share.first + share.whole - 1}/{share.served_at_once}"
-    return Lanes(home, share.served_at_once, share.whole // share.served_at_once, key)
+    key = f"{share.first}-{share.first + share.n_groups - 1}/{share.served_at_once}"
+    return Lanes(home, share.served_at_once, share.n_groups // share.served_at_once, key)
 
 
 @dataclass(frozen=True)
 class Share:
-    """Groups of crossbars (tiles, or pools of ADCs) of a region: ``whole`` lie in it entirely, from ``first`` on.
+    """Hold the groups of crossbars (tiles, or pools of ADCs) that lie in a region: ``n_groups`` from ``first`` on.
 
-    Where none does, ``first`` is the group in its middle, which it shares with other regions. So no group serves two
-    regions as if each had it alone.
+    Where none lies in it entirely, ``first`` is the group in its middle, which it shares with other regions. So no
+    group serves two regions as if each had it alone.
     """
 
     first: int
-    whole: int
+    n_groups: int
     served_at_once: int  # copies among which the groups are divided
 
 
 def own_groups(region: Region, size: int) -> Share:
-    """The groups of ``size`` crossbars that a region has to itself, or the one that it shares."""
+    """Return the groups of ``size`` crossbars that a region has to itself, or the one that it shares."""
     first, stop = -(-region.first // size), (region.first + region.total) // size
     if stop <= first:
         return Share((region.first + (region.total - 1) // 2) // size, 0, 1)
@@ -61,12 +61,12 @@ def own_groups(region: Region, size: int) -> Share:
 
 
 def tiles_of(region: Region, hardware: Hardware) -> Ints:
-    """(crossbars,) the tile of each crossbar of the first copy; the other copies are taken to lie alike."""
+    """Return (crossbars,) the tile of each crossbar of the first copy; the other copies are taken to lie alike."""
     return (region.first + np.arange(region.crossbars)) // hardware.tile.n_crossbars
 
 
 def route(start: int, stop: int, mesh: Mesh) -> tuple[tuple[int, int], ...]:
-    """The links (from tile, to tile) of the XY route between two tiles, along the row first.
+    """Return the links (from tile, to tile) of the XY route between two tiles, along the row first.
 
     Tiles are numbered row by row in a snake, so that neighbours in number are neighbours on the mesh.
     """

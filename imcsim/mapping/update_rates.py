@@ -1,4 +1,4 @@
-"""How often the devices of a weight change at an update: measured by a training, or assumed until one has been."""
+"""Say how often the devices of a weight change at an update: as a training measured, or assumed until one has."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CARRIES_PER_WEIGHT = 3000 / 361_712
 
 @dataclass(frozen=True)
 class UpdateRates:
-    """Means of one layer over many updates; ``source`` says where they come from.
+    """Hold the means of one layer over many updates; ``source`` says where they come from.
 
     ``bits_set``, ``bits_reset``: bits of the accumulator that change, per weight and update. ``carry_pulses``: SET
     pulses on multi-level devices, per weight and update. ``carry_rows_frac``: rows of crossbars in which a weight
@@ -46,41 +46,39 @@ class UpdateRates:
 
 
 def assumed_rates(weights_per_row: int) -> UpdateRates:
-    """The rates of the prototype; weights of a row are taken to carry independently of each other."""
+    """Return the rates of the prototype; weights of a row are taken to carry independently of each other."""
     flips = sum(_FLIPS) / _UPDATES
     rows_frac = 1 - (1 - _CARRIES_PER_WEIGHT) ** weights_per_row
     return UpdateRates(flips / 2, flips / 2, _CARRIES_PER_WEIGHT, rows_frac, 1.0, 0.02, 4.0, ASSUMED_SOURCE)
 
 
 def sources_of(rates: Iterable[UpdateRates]) -> list[str]:
-    """Where some rates come from, each place once."""
-    return list(dict.fromkeys(each.source for each in rates))
+    """Return where some rates come from, each place once."""
+    return list(dict.fromkeys(layer.source for layer in rates))
 
 
 def load_rates(path: Path) -> dict[str, UpdateRates]:
-    """Measured rates from a YAML or JSON file: the fields of ``UpdateRates`` by layer.
+    """Read measured rates from a YAML or JSON file: the fields of ``UpdateRates`` by layer.
 
     Raises ImcsimError for a file that is missing or broken, and for fields that are missing or unknown.
     """
-    return {layer: _read(f"{path}: {layer}", found) for layer, found in read_yaml(path).items()}
+    return {layer: _read(f"{path}: {layer}", rates) for layer, rates in read_yaml(path).items()}
 
 
-def _read(where: str, found: Any) -> UpdateRates:
+def _read(where: str, rates: Any) -> UpdateRates:
     names = [field.name for field in fields(UpdateRates)]
-    if not isinstance(found, dict):
+    if not isinstance(rates, dict):
         raise ImcsimError(where, "expected the rates of a layer", f"give {', '.join(names)}")
-    for name, value in found.items():
+    for name, value in rates.items():
         if name not in names:
             raise ImcsimError(where, f"unknown rate '{name}'", did_you_mean(str(name), names))
         if isinstance(value, bool) or not isinstance(value, str if name == "source" else int | float):
             raise ImcsimError(f"{where}.{name}", f"cannot be {value!r}", "give a number, and a sentence as source")
-    missing = [name for name in names if name not in found]
+    missing = [name for name in names if name not in rates]
     if missing:
         raise ImcsimError(where, f"lacks {', '.join(missing)}", "give all rates and their source")
-    return UpdateRates(**found)
+    return UpdateRates(**rates)
 
 
 DIGITAL_BITS = 32  # of a gradient that is summed or accumulated digitally, as in Nandakumar 2020
-
-
 DIGITAL_BYTES = DIGITAL_BITS // 8

@@ -1,4 +1,4 @@
-"""Which positions of its producers a layer needs for each of its own, and which it may forget afterwards.
+"""Tell which positions of its producers a layer needs for each of its own, and which it may forget afterwards.
 
 Positions are counted in raster order; "needs n" means the first n positions of the producer.
 """
@@ -17,19 +17,19 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Reach:
-    """``needs``, ``frees``: (steps of the consumer,) counts of producer positions, non-decreasing, frees <= needs."""
+    """Count producer positions: ``needs``, ``frees`` (steps of the consumer,), non-decreasing, frees <= needs."""
 
     needs: Ints
     frees: Ints
 
 
 def steps(layer: Layer, inputs: list[Layer]) -> int:
-    """Vectors that a layer works through: its positions, or those of its input for a global pooling."""
+    """Return the vectors that a layer works through: its positions, or those of its input for a global pooling."""
     return inputs[0].positions if isinstance(layer, GlobalPool) else layer.positions
 
 
 def reach(layer: Layer, inputs: list[Layer], index: int) -> Reach:
-    """What ``layer`` reads from its input number ``index``, step by step."""
+    """Return what ``layer`` reads from its input number ``index``, step by step."""
     n, source = steps(layer, inputs), inputs[index]
     if isinstance(layer, Conv | Pool):
         return _window(layer.window, source.output_shape[1:], layer.output_shape[1:])
@@ -56,7 +56,7 @@ def _shifted(n: int, available: int, offset: int) -> Reach:
 
 
 def _window(window: Window, size: tuple[int, ...], out: tuple[int, ...]) -> Reach:
-    """Last and first position under the window, as running maximum and as what all later windows leave alone."""
+    """Return the last and first position under the window, as running maximum and as what later windows leave alone."""
     needs = np.zeros(out, np.int64)
     first = np.zeros(out, np.int64)
     for axis, (low, high) in enumerate(_spans(window, size, out)):
@@ -72,7 +72,7 @@ def _window(window: Window, size: tuple[int, ...], out: tuple[int, ...]) -> Reac
 
 
 def _spans(window: Window, size: tuple[int, ...], out: tuple[int, ...]) -> list[tuple[Ints, Ints]]:
-    """For each dimension the first and last input index under the window, per output index, clipped to the input."""
+    """Return by dimension the first and last input index under the window, per output index, clipped to the input."""
     spans = []
     for axis, (kernel, stride, dilation) in enumerate(zip(window.kernel, window.stride, window.dilation, strict=True)):
         begin = np.arange(out[axis], dtype=np.int64) * stride - window.padding[axis]

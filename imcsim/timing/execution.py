@@ -1,4 +1,4 @@
-"""What happened in a run: amounts per (layer, component, action), times per operation and resource."""
+"""Hold what happened in a run: amounts per (layer, component, action), times per operation and resource."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from imcsim.timing.engine.contract import Job, JobResult
 from imcsim.workload.workload import Workload
 
 Amounts = dict[tuple[str, str, str], float]
-"""(layer, component, action) -> amount"""
+"""Map (layer, component, action) to an amount."""
 
 
 @dataclass(frozen=True)
 class Execution:
-    """The jobs of a plan, one after another, and what the engine saw in each.
+    """Hold the jobs of a plan, one after another, and what the engine saw in each.
 
     ``offsets_ps``: when each job started. ``setup_*``: the writes that happen once in the device's life, before time 0.
     """
@@ -35,16 +35,17 @@ class Execution:
     works: Works = field(default_factory=dict)  # what was found out about writes; the others took what is expected
 
     def work(self, operation: Program) -> WriteWork:
-        """What a write took."""
+        """Return what a write took."""
         return work_of(operation, self.works, self.hardware)
 
     @property
     def batch_work(self) -> list[tuple[Program, WriteWork]]:
-        """The writes of one batch and what each took."""
+        """Return the writes of one batch and what each took."""
         return [(op, self.work(op)) for op in self.plan.operations() if isinstance(op, Program)]
 
     @property
     def offsets_ps(self) -> tuple[int, ...]:
+        """Return when each job started."""
         offsets, now = [], 0
         for result in self.results:
             offsets.append(now)
@@ -53,35 +54,37 @@ class Execution:
 
     @property
     def makespan_ps(self) -> int:
+        """Return the time of the whole batch, from the start of its first job to the end of its last."""
         return sum(result.makespan_ps for result in self.results)
 
     @property
     def latency_ps(self) -> int:
-        """Completion of the first image: the phases before the last one in full, then the first image of the last."""
+        """Return when the first image is done: the phases before the last in full, then the first image of the last."""
         return self.makespan_ps - self.results[-1].makespan_ps + self.results[-1].first_image_ps
 
     @property
     def interval_ps(self) -> float:
-        """Time between images: between completions where all stream through one phase, else the batch's share."""
+        """Return the time between images: between completions if all stream through one phase, else a batch's share."""
         if len(self.results) == 1 and self.batch > 1:
             return (self.makespan_ps - self.latency_ps) / (self.batch - 1)
         return self.makespan_ps / self.batch
 
     @property
     def setup_ps(self) -> int:
+        """Return the time of the writes before time 0."""
         return sum(result.makespan_ps for result in self.setup_results)
 
     def amounts(self) -> Amounts:
-        """Amounts of the whole batch."""
+        """Return the amounts of the whole batch."""
         return _amounts(self.jobs, self.results)
 
     def setup_amounts(self) -> Amounts:
-        """Amounts of the writes before time 0."""
+        """Return the amounts of the writes before time 0."""
         return _amounts(self.setup_jobs, self.setup_results)
 
 
 def _amounts(jobs: tuple[Job, ...], results: tuple[JobResult, ...]) -> Amounts:
-    """Recipe amounts times the images that the engine completed."""
+    """Return the recipe amounts times the images that the engine completed."""
     total: Amounts = defaultdict(float)
     for job, result in zip(jobs, results, strict=True):
         for operation in job.operations:

@@ -46,6 +46,15 @@ def simulate(
     setup = compile_plan(Plan("setup", (Phase("setup", plan.setup),), 0, 0), context, 1).jobs if plan.setup else ()
     setup_results = tuple(engines.run(job, 1, engine) for job in setup)
     return Execution(
-        workload, hardware, plan, batch, compiled.jobs, tuple(results), compiled.spilled,
-        setup, setup_results, compiled.overfull, works,
-    )  # fmt: skip
+        workload,
+        hardware,
+        plan,
+        batch,
+        jobs=compiled.jobs,
+        results=tuple(results),
+        spilled=compiled.spilled,
+        setup_jobs=setup,
+        setup_results=setup_results,
+        overfull=compiled.overfull,
+        works=works,
+    )

@@ -1,4 +1,4 @@
-"""Links that carry one flow only: they never make it wait, so they need no events.
+"""Drop links that carry one flow only: they never make it wait, so they need no events.
 
 A flow leaves its router port one vector per ``hold_ps``. A link on its way that nobody else uses, held as long, is free
 again whenever the next vector's head comes; all it does is to pass the head on after its latency. Dropping it and
@@ -18,7 +18,7 @@ from imcsim.timing.engine.contract import Job, JobOp, Resource, Stage
 
 
 def without_private_links(name: str, resources: Sequence[Resource], operations: Sequence[JobOp]) -> Job:
-    """The same job without the links that only one operation uses; each flow keeps its first link or two."""
+    """Return the job without the links that only one operation uses; each flow keeps its first link or two."""
     users = Counter(index for op in operations for index in {stage.resource for stage in op.stages})
     private = {i for i, resource in enumerate(resources) if resource.kind == "link" and users[i] == 1}
     kept = [replace(op, stages=_shortened(op.stages, resources, private)) for op in operations]

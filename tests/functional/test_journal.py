@@ -13,7 +13,7 @@ import pytest
 
 import imcsim
 from imcsim.functional import evaluate as values
-from imcsim.functional.accuracy import judge
+from imcsim.functional.accuracy import score
 from imcsim.functional.evaluate import Trial
 from imcsim.util.journal import Journal
 from tests.support.crossbars import small_chip
@@ -34,16 +34,16 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Trial:
 
 
 @pytest.fixture
-def judged(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes of the batches that are computed."""
     sizes: list[int] = []
 
     def counting(network: Any, images: Any, *rest: Any) -> Any:
         sizes.append(len(images))
-        return judge(network, images, *rest)
+        return score(network, images, *rest)
 
     monkeypatch.setattr(values, "AT_ONCE", 4)
-    monkeypatch.setattr(values, "judge", counting)
+    monkeypatch.setattr(values, "score", counting)
     return sizes
 
 
@@ -61,13 +61,13 @@ def run(trial: Trial, seed: int = 0, stop_at: int | None = None, **overrides: An
 
 
 @pytest.fixture
-def stopped(trial: Trial, tmp_path: Path, judged: list[int]) -> Trial:
+def stopped(trial: Trial, tmp_path: Path, scored: list[int]) -> Trial:
     """A trial that was interrupted after two of its three batches."""
     long = replace(trial, journal=tmp_path / "unfinished")
     with pytest.raises(KeyboardInterrupt):
         run(long, stop_at=2)
-    assert judged == [4, 4]
-    judged.clear()
+    assert scored == [4, 4]
+    scored.clear()
     return long
 
 
@@ -77,48 +77,48 @@ def journal_of(trial: Trial) -> Path:
     return file
 
 
-def test_an_interrupted_trial_goes_on_and_ends_the_same(stopped: Trial, judged: list[int], tmp_path: Path) -> None:
+def test_an_interrupted_trial_goes_on_and_ends_the_same(stopped: Trial, scored: list[int], tmp_path: Path) -> None:
     found = run(stopped)
-    assert judged == [2]
+    assert scored == [2]
     assert found == run(replace(stopped, journal="nowhere"))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_size_of_a_batch_changes_no_answer(
-    trial: Trial, judged: list[int], monkeypatch: pytest.MonkeyPatch
+    trial: Trial, scored: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fours = run(trial)
     monkeypatch.setattr(values, "AT_ONCE", 3)
     threes = run(trial)
-    assert judged == [4, 4, 2, 3, 3, 3, 1]
+    assert scored == [4, 4, 2, 3, 3, 3, 1]
     assert threes["chips"] == fours["chips"]
     assert any(layer["snr"]["kind"] == "noisy" for layer in fours["layers"])
     for one, other in zip(fours["layers"], threes["layers"], strict=True):
         assert one["snr"].get("db", 0) == pytest.approx(other["snr"].get("db", 0), rel=1e-9)
 
 
-def test_chips_and_ages_go_on_where_they_stopped(trial: Trial, judged: list[int], tmp_path: Path) -> None:
+def test_chips_and_ages_go_on_where_they_stopped(trial: Trial, scored: list[int], tmp_path: Path) -> None:
     many = replace(trial, ages_s=(0.0, 3600.0), chips=2)
     with pytest.raises(KeyboardInterrupt):
         run(replace(many, journal=tmp_path), stop_at=7)
-    assert judged == [4, 4, 4, 4, 4, 4, 4]
-    judged.clear()
+    assert scored == [4, 4, 4, 4, 4, 4, 4]
+    scored.clear()
     found = run(replace(many, journal=tmp_path))
-    assert judged == [4, 2, 2, 2, 2]
+    assert scored == [4, 2, 2, 2, 2]
     assert found == run(many)
 
 
 @pytest.mark.parametrize("lost", [1, 30, "all but a letter"])
-def test_a_torn_last_line_is_computed_again(lost: int | str, stopped: Trial, judged: list[int]) -> None:
+def test_a_torn_last_line_is_computed_again(lost: int | str, stopped: Trial, scored: list[int]) -> None:
     file = journal_of(stopped)
     text = file.read_text()
     torn = len(text) - lost if isinstance(lost, int) else text.rindex('["') + 1
     file.write_text(text[:torn])
     with pytest.raises(KeyboardInterrupt):
         run(stopped, stop_at=2)
-    assert judged == [4]
+    assert scored == [4]
     found = run(stopped)
-    assert judged == [4, 2]  # what was written behind the torn line is kept
+    assert scored == [4, 2]  # what was written behind the torn line is kept
     assert found == run(replace(stopped, journal="nowhere"))
 
 
@@ -126,49 +126,49 @@ def test_a_torn_last_line_is_computed_again(lost: int | str, stopped: Trial, jud
     {"device": "ideal"}, {"device": "rram_generic", "device_options": FIELDS}, {"ages_s": (3600.0,)},
     {"compensation": "global"}, {"mean": (0.1,)}, {"std": (0.9,)},
 ])  # fmt: skip
-def test_another_trial_takes_no_entries(other: dict[str, Any], stopped: Trial, judged: list[int]) -> None:
+def test_another_trial_takes_no_entries(other: dict[str, Any], stopped: Trial, scored: list[int]) -> None:
     run(replace(stopped, **other))
-    assert judged == [4, 4, 2]
+    assert scored == [4, 4, 2]
 
 
 def test_another_field_of_a_device_or_other_weights_take_no_entries(
-    stopped: Trial, judged: list[int], tmp_path: Path
+    stopped: Trial, scored: list[int], tmp_path: Path
 ) -> None:
     device = replace(stopped, device="rram_generic", device_options=FIELDS)
     with pytest.raises(KeyboardInterrupt):
         run(device, stop_at=2)
     run(replace(device, device_options=FIELDS | {"sigma_frac": 0.02}))
-    assert judged == [4, 4, 4, 4, 2]
+    assert scored == [4, 4, 4, 4, 2]
     model = onnx.load(stopped.model)
     (weights,) = (item for item in model.graph.initializer if item.name == "a_w")
     changed = onnx.numpy_helper.to_array(weights) ^ np.int8(1)
     weights.CopyFrom(onnx.numpy_helper.from_array(changed, "a_w"))
     onnx.save(model, tmp_path / "small.onnx")
     run(replace(stopped, model=str(tmp_path / "small.onnx")))
-    assert judged[5:] == [4, 4, 2]
+    assert scored[5:] == [4, 4, 2]
 
 
 @pytest.mark.parametrize("other", [{"seed": 1}, {"tile__adc__bits": 9}, {"crossbar__bits_per_cell": 4}])
-def test_another_chip_takes_no_entries(other: dict[str, Any], stopped: Trial, judged: list[int]) -> None:
+def test_another_chip_takes_no_entries(other: dict[str, Any], stopped: Trial, scored: list[int]) -> None:
     run(stopped, **other)
-    assert judged == [4, 4, 2]
+    assert scored == [4, 4, 2]
 
 
-def test_more_images_go_on_from_fewer(stopped: Trial, judged: list[int]) -> None:
+def test_more_images_go_on_from_fewer(stopped: Trial, scored: list[int]) -> None:
     more = replace(stopped, images=15)
     found = run(more)
-    assert judged == [4, 3]
+    assert scored == [4, 3]
     assert found == run(replace(more, journal="nowhere"))
 
 
-def test_other_images_take_no_entries(stopped: Trial, judged: list[int], tmp_path: Path) -> None:
+def test_other_images_take_no_entries(stopped: Trial, scored: list[int], tmp_path: Path) -> None:
     with np.load(stopped.data) as file:
         images, labels = file["images"].copy(), file["labels"].copy()
     images[0, 0, 0, 0] ^= 1  # in the first batch, and a label in the second
     labels[5] = (labels[5] + 1) % 5
     np.savez(tmp_path / "data.npz", images=images, labels=labels)
     run(replace(stopped, data=str(tmp_path / "data.npz")))
-    assert judged == [4, 4, 2]
+    assert scored == [4, 4, 2]
 
 
 # -- the file ----------------------------------------------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""The compiled analog multiply, its tables, and its plain twin."""
+"""Hold the compiled analog multiply, its tables, and its plain twin."""

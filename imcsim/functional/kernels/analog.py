@@ -1,4 +1,4 @@
-"""The analog multiply: column sums from tables, noise, converter and shift-add, fused.
+"""Multiply as the crossbar does: column sums from tables, noise, converter and shift-add, fused.
 
 A column sum is added up from the tables of ``tables.py``, for one input bit, or for the bits of a digit with shifts:
 the converter sees sum(digit * conductance). Everything is integer but the noise, and that is floored to an integer,
@@ -30,7 +30,7 @@ Results: TypeAlias = NDArray[np.int64]
 
 
 class Tables(NamedTuple):
-    """A programmed crossbar, in the units of its fixed-point conductances."""
+    """Hold a programmed crossbar, in the units of its fixed-point conductances."""
 
     entries: Entries  # (blocks * nibbles * 16 * LANES,)
     chunk: int  # nibbles whose entries can be added without overflow
@@ -40,7 +40,7 @@ class Tables(NamedTuple):
 
 
 class CodeMap(NamedTuple):
-    """An ADC."""
+    """Map column sums to the codes of an ADC, and codes to what they stand for."""
 
     origin: int  # uniform: code = (sum - origin) >> shift, clipped to 0 ... top
     shift: int
@@ -55,7 +55,7 @@ class CodeMap(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """Gaussian noise of a column sum; its variance is scale * sum(digit**2 * amount of the cell) + conversion."""
+    """Describe Gaussian noise of a column sum, of variance scale * sum(digit**2 * amount of the cell) + conversion."""
 
     is_on: bool
     seed: int  # uint64
@@ -64,7 +64,7 @@ class Noise(NamedTuple):
 
 
 class Phases(NamedTuple):
-    """How the inputs are fed."""
+    """Describe how the inputs are fed: digit by digit, one wordline group after another."""
 
     n_bits: int
     digit_bits: int  # of the DAC
@@ -84,7 +84,7 @@ def multiply(
     results: Results,
     saturated: Results,
 ) -> None:
-    """Add to ``results`` (vectors, columns) and to ``saturated`` (batches, blocks * LANES).
+    """Add the products to ``results`` (vectors, columns), saturations to ``saturated`` (batches, blocks * LANES).
 
     ``inputs``: (vectors, rows). ``numbers``: (vectors,) the number of each vector, which decides its noise.
     """
@@ -97,7 +97,7 @@ def multiply(
 def _multiply_batch(  # type: ignore[no-untyped-def]
     inputs, numbers, tables, converter, noise, phases, results, saturated
 ):
-    """One thread's share: block after block of columns, so that a block's tables stay in cache."""
+    """Do one thread's share: block after block of columns, so that a block's tables stay in cache."""
     rows = np.zeros((inputs.shape[0], phases.n_bits, phases.n_groups * ((phases.group_rows + 3) // 4)), np.uint16)
     select(inputs, phases.group_rows, rows)
     squares = np.zeros((inputs.shape[0], phases.n_bits, phases.n_groups), np.int32)
@@ -118,7 +118,7 @@ def _multiply_batch(  # type: ignore[no-untyped-def]
 def _multiply_vector(  # type: ignore[no-untyped-def]
     rows, squares, vector, key, block, tables, converter, noise, phases, results, scratch
 ):
-    """All phases of one vector on one block of columns."""
+    """Do all phases of one vector on one block of columns."""
     flushed, n_phases = 0, (phases.n_bits + phases.digit_bits - 1) // phases.digit_bits
     for lane in range(LANES):
         scratch[TOTALS + lane] = 0
@@ -139,7 +139,7 @@ def _multiply_vector(  # type: ignore[no-untyped-def]
 
 @inlined
 def _sum_squares(inputs, phases, squares):  # type: ignore[no-untyped-def]
-    """Sums of squared digits: ``squares`` (vectors, phases or more, wordline groups)."""
+    """Fill ``squares`` (vectors, phases or more, wordline groups) with the sums of squared digits."""
     mask = np.uint32((1 << phases.digit_bits) - 1)
     for vector in range(inputs.shape[0]):
         for low in range(0, phases.n_bits, phases.digit_bits):
@@ -153,7 +153,7 @@ def _sum_squares(inputs, phases, squares):  # type: ignore[no-untyped-def]
 
 @inlined
 def _sum_columns(rows, vector, phase, group, tables, block, phases, scratch):  # type: ignore[no-untyped-def]
-    """Offset and sum(digit * conductance), bit by bit and chunk by chunk."""
+    """Set the sums to offset + sum(digit * conductance), bit by bit and chunk by chunk."""
     nibbles, low = (phases.group_rows + 3) // 4, phase * phases.digit_bits
     high = min(low + phases.digit_bits, phases.n_bits)
     at, weight = (block * phases.n_groups + group) * LANES, np.int32((1 << (high - low)) - 1)
@@ -170,7 +170,7 @@ def _sum_columns(rows, vector, phase, group, tables, block, phases, scratch):  #
 
 @inlined
 def _sum_variances(rows, vector, phase, group, tables, block, phases, scratch):  # type: ignore[no-untyped-def]
-    """With bits x_i, (sum 2**i x_i)**2 = sum 4**i x_i + sum over i < j of 2**(i + j + 1) (x_i and x_j)."""
+    """Add variances up: with bits x_i, (sum 2**i x_i)**2 = sum 4**i x_i + sum over i < j of 2**(i + j + 1) x_i x_j."""
     for lane in range(LANES):
         scratch[AMOUNTS + lane] = 0
     nibbles = (phases.group_rows + 3) // 4

@@ -1,4 +1,4 @@
-"""Tables of partial sums: what four rows contribute to a column for each of the 16 patterns of four input bits.
+"""Tabulate partial sums: what four rows contribute to a column for each of the 16 patterns of four input bits.
 
 Rows are taken four at a time, a nibble, inside one wordline group. Columns are taken ``LANES`` at a time, a block whose
 tables stay in cache; a block's column sums are then one table row per nibble, added lane by lane in registers.
@@ -54,7 +54,7 @@ def tabulate(cells: Ints, group_rows: int, entries: Entries, base: Ints) -> None
 
 @inlined
 def select(inputs: Inputs, group_rows: int, rows: Inputs) -> None:
-    """The table row, counted over all nibbles, that each bit of each four inputs selects.
+    """Fill ``rows`` with the table row, counted over all nibbles, that each bit of each four inputs selects.
 
     ``inputs``: (vectors, rows); ``rows``: (vectors, bits, nibbles).
     """
@@ -77,7 +77,7 @@ def select(inputs: Inputs, group_rows: int, rows: Inputs) -> None:
 
 @intrinsic
 def shifted(context, x, by):  # type: ignore[no-untyped-def]
-    """``x >> by`` of an int32 that is not negative, in 32 bits, where numba would take 64."""
+    """Return ``x >> by`` of an int32 that is not negative, in 32 bits, where numba would take 64."""
     return types.int32(types.int32, types.int32), lambda context, builder, signature, values: builder.lshr(*values)
 
 

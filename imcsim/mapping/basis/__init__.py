@@ -1,1 +1,1 @@
-"""A global basis with quantised sparse coefficients: its file (``fitted``), and its fit to a network (``fit``)."""
+"""Hold a global basis with quantised sparse coefficients (``fitted``), and fit one to a network (``fit``)."""

@@ -1,4 +1,4 @@
-"""Coefficients of given basis vectors: sparse by orthogonal matching pursuit, then integers with a scale per kernel."""
+"""Find coefficients of basis vectors: sparse by orthogonal matching pursuit, then integers with a scale per kernel."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEVELS: Mapping[str, str] = {
 
 
 def levels_of(kind: str, bits: int) -> Floats:
-    """Magnitudes that coefficients of a kind in ``LEVELS`` may have, from 0 upward."""
+    """Return the magnitudes that coefficients of a kind in ``LEVELS`` may have, from 0 upward."""
     if kind == "power-of-two":
         return np.concatenate([[0.0], np.exp2(np.arange(bits))])
     return np.arange(2.0**bits)
@@ -30,7 +30,7 @@ def levels_of(kind: str, bits: int) -> Floats:
 
 @dataclass(frozen=True)
 class Coded:
-    """Integer coefficients of a target: ``codes`` (blocks, terms, kernels, M) times ``scales`` (blocks, kernels).
+    """Hold integer coefficients of a target: ``codes`` (blocks, terms, kernels, M) times ``scales`` (blocks, kernels).
 
     ``error2``: (blocks, kernels) squared length of what they miss.
     """
@@ -40,23 +40,24 @@ class Coded:
     error2: Floats
 
     def better(self, other: Coded) -> Coded:
-        """Kernel by kernel, the one that misses less."""
-        own = self.error2 <= other.error2
-        codes = np.where(own[:, None, :, None], self.codes, other.codes)
-        return Coded(codes, np.where(own, self.scales, other.scales), np.minimum(self.error2, other.error2))
+        """Take, kernel by kernel, the coefficients that miss less."""
+        stays = self.error2 <= other.error2
+        codes = np.where(stays[:, None, :, None], self.codes, other.codes)
+        return Coded(codes, np.where(stays, self.scales, other.scales), np.minimum(self.error2, other.error2))
 
 
 def solve(target: Target, elements: Floats, nonzeros: int) -> Floats:
-    """(blocks, terms, kernels, M) real coefficients of basis vectors, at most ``nonzeros`` for a segment and kernel.
+    """Return real coefficients (blocks, terms, kernels, M), at most ``nonzeros`` of a segment and kernel being not 0.
 
-    Segments shorter than the basis use its first rows. All vectors together: least squares, the shortest solution.
+    Segments shorter than the basis use its first rows. Where all vectors may be used, least squares decide, and among
+    several solutions the shortest is taken.
     """
-    found = np.zeros((*target.kernels.shape[:3], elements.shape[1]))
+    coefficients = np.zeros((*target.kernels.shape[:3], elements.shape[1]))
     for rows in np.unique(target.rows):
         here = target.rows == rows
         signals = target.kernels[here][..., :rows].reshape(-1, rows)
-        found[here] = _solved(signals, elements[:rows], nonzeros).reshape(-1, *found.shape[2:])
-    return found
+        coefficients[here] = _solved(signals, elements[:rows], nonzeros).reshape(-1, *coefficients.shape[2:])
+    return coefficients
 
 
 def _solved(signals: Floats, vectors: Floats, nonzeros: int) -> Floats:
@@ -71,7 +72,7 @@ def _solved(signals: Floats, vectors: Floats, nonzeros: int) -> Floats:
 
 
 def encode(target: Target, elements: Floats, nonzeros: int, levels: Floats) -> Coded:
-    """Integer coefficients from ``levels`` for a target."""
+    """Return integer coefficients of a target, with magnitudes from ``levels``."""
     exact = solve(target, elements, nonzeros)
     grams, kinds = _grams(target, elements)
     weights = np.ascontiguousarray(np.diagonal(grams, axis1=1, axis2=2))[kinds]
@@ -80,7 +81,7 @@ def encode(target: Target, elements: Floats, nonzeros: int, levels: Floats) -> C
 
 
 def recode(target: Target, elements: Floats, before: Coded, levels: Floats) -> Coded:
-    """The same coefficients improved for these elements; none that was 0 is added."""
+    """Improve coefficients for these elements; one that is 0 stays 0."""
     grams, kinds = _grams(target, elements)
     codes, scales = before.codes.copy(), before.scales.copy()
     seen = target.kernels @ elements
@@ -89,7 +90,7 @@ def recode(target: Target, elements: Floats, before: Coded, levels: Floats) -> C
 
 
 def _grams(target: Target, elements: Floats) -> tuple[Floats, NDArray[np.int64]]:
-    """(kinds, M, M) products of basis vectors over the rows of segments, and which is whose (blocks, terms)."""
+    """Return products of basis vectors over the rows of segments (kinds, M, M), and which is whose (blocks, terms)."""
     rows, kinds = np.unique(target.rows, return_inverse=True)
     grams = np.stack([elements[:n].T @ elements[:n] for n in rows])
     return grams, kinds.reshape(target.rows.shape)

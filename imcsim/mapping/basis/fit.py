@@ -1,4 +1,4 @@
-"""The fit of a global basis: coefficients for a basis, a basis for the coefficients, for as long as it helps."""
+"""Fit a global basis: coefficients for a basis, a basis for the coefficients, for as long as it helps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LEAST_GAIN = 1e-4  # of the relative error, for another round
 
 
 def fit_file(model: str | Path, options: FitOptions, progress: Progress = silent) -> FittedBasis:
-    """A basis for the quantised network in a file. Raises ImcsimError where it is none."""
+    """Fit a basis to the quantised network in a file. Raises ImcsimError where it is none."""
     network = load_quantised(model)
     source = {"model": Path(model).name, "model_sha256": hashlib.sha256(Path(model).read_bytes()).hexdigest()}
     return fit(network.layers, options, source, progress)
@@ -38,44 +38,49 @@ def fit_file(model: str | Path, options: FitOptions, progress: Progress = silent
 def fit(
     layers: Sequence[IntegerLayer], options: FitOptions, source: Mapping[str, Any], progress: Progress = silent
 ) -> FittedBasis:
-    """A basis for the integer weights of some layers, then the residual; ``source`` is added to its provenance.
+    """Fit a basis to the integer weights of some layers, then the residual; ``source`` is added to its provenance.
 
     Raises ImcsimError where options do not fit the layers.
     """
     resident, to_correct = residents(options.resident, layers), corrected(options, layers)
     targets = [Target.of(layer, options.length) for layer in layers if layer.name not in resident]
     elements, coded, errors = alternate(targets, options, progress)
-    found = {target.name: _coefficients(target, own) for target, own in zip(targets, coded, strict=True)}
+    coefficients = {target.name: _coefficients(target, encoded) for target, encoded in zip(targets, coded, strict=True)}
     bits = options.coeff_bits, options.basis_bits
-    plain = FittedBasis(elements, options.nonzeros, *bits, resident, found, {})
+    plain = FittedBasis(elements, options.nonzeros, *bits, resident, coefficients, {})
     missed = {layer.name: layer.weights - plain.weights(layer) for layer in layers if layer.name in to_correct}
-    residuals = {name: Residual.of(own, options.residual) for name, own in missed.items()}
-    full = {name: replace(own, residual=residuals.get(name, own.residual)) for name, own in found.items()}
+    residuals = {name: Residual.of(differences, options.residual) for name, differences in missed.items()}
+    corrected_layers = {
+        name: replace(layer, residual=residuals.get(name, layer.residual)) for name, layer in coefficients.items()
+    }
     left = [
-        _less(target, own, missed[target.name], residuals[target.name]) if target.name in residuals else own
-        for target, own in zip(targets, coded, strict=True)
+        _less(target, encoded, missed[target.name], residuals[target.name]) if target.name in residuals else encoded
+        for target, encoded in zip(targets, coded, strict=True)
     ]
     made_on = {
-        **source, "imcsim_version": VERSION, "options": {**asdict(options), "resident": list(resident)},
-        "errors": errors, "layers": summary(targets, left, options, residuals),
-    }  # fmt: skip
-    return replace(plain, layers=full, made_on=made_on)
+        **source,
+        "imcsim_version": VERSION,
+        "options": {**asdict(options), "resident": list(resident)},
+        "errors": errors,
+        "layers": summary(targets, left, options, residuals),
+    }
+    return replace(plain, layers=corrected_layers, made_on=made_on)
 
 
 def _less(target: Target, coded: Coded, missed: Floats, residual: Residual) -> Coded:
-    """With the errors that are left beside a residual for what the layer ``missed`` (channels, rows)."""
+    """Return coefficients with the errors that a residual for what the layer ``missed`` (channels, rows) leaves."""
     rest = missed - residual.dense(*missed.shape)
     removed = (np.square(missed) - np.square(rest)).sum(axis=1) / target.unit**2
     error2 = coded.error2.copy()
-    for own, channels in zip(error2, target.channels, strict=True):
-        own[: len(channels)] -= removed[channels]
+    for block_error2, channels in zip(error2, target.channels, strict=True):
+        block_error2[: len(channels)] -= removed[channels]
     return replace(coded, error2=np.maximum(error2, 0.0))
 
 
 def alternate(
     targets: Sequence[Target], options: FitOptions, progress: Progress = silent
 ) -> tuple[Integers, list[Coded], list[float]]:
-    """Integer elements, coefficients of every target, and the relative error after every round, which never rises.
+    """Return integer elements, coefficients of every target, and the relative error of every round, which never rises.
 
     A round takes the least-squares basis of the coefficients, in integers, and for every kernel the better of its old
     coefficients, improved, and new ones; a round that does not help is the last, and is dropped.
@@ -91,8 +96,8 @@ def alternate(
         better = integer(_least_squares(targets, coded, elements.astype(float)), options.basis_bits)
         vectors = better.astype(float)
         tried = [
-            recode(target, vectors, own, levels).better(encode(target, vectors, options.nonzeros, levels))
-            for target, own in zip(targets, coded, strict=True)
+            recode(target, vectors, encoded, levels).better(encode(target, vectors, options.nonzeros, levels))
+            for target, encoded in zip(targets, coded, strict=True)
         ]
         error = _error(targets, tried)
         if error >= errors[-1]:
@@ -106,7 +111,7 @@ def alternate(
 
 
 def integer(elements: Floats, bits: int) -> Integers:
-    """Elements as integers of so many bits, sign included, at the scale that errs least."""
+    """Round elements to integers of so many bits, sign included, at the scale that errs least."""
     most, top = (1 << (bits - 1)) - 1, np.abs(elements).max() or 1.0
     scales = most / (top * (CLIPPED if bits < 8 else CLIPPED[:1]))  # fine steps are worth no clipping
     tried = [np.clip(np.rint(elements * scale), -most, most) for scale in scales]
@@ -115,16 +120,16 @@ def integer(elements: Floats, bits: int) -> Integers:
 
 
 def _error(targets: Sequence[Target], coded: Sequence[Coded]) -> float:
-    """Relative error of all weights together, each layer scaled to unit mean square."""
-    missed = sum(float(own.error2.sum()) for own in coded)
-    whole = sum(float(target.length2.sum()) for target in targets)
-    return float(np.sqrt(missed / whole)) if whole else 0.0
+    """Return the relative error of all weights together, each layer scaled to unit mean square."""
+    missed = sum(float(encoded.error2.sum()) for encoded in coded)
+    wanted = sum(float(target.length2.sum()) for target in targets)
+    return float(np.sqrt(missed / wanted)) if wanted else 0.0
 
 
 def _least_squares(targets: Sequence[Target], coded: Sequence[Coded], before: Floats) -> Floats:
-    """(length, vectors) the basis that errs least with given coefficients; every row over the segments that have it."""
+    """Return the basis (length, vectors) that errs least with given coefficients, by row over segments that have it."""
     moments = _moments(targets, coded, before.shape)
-    found, reach = before.copy(), len(before)
+    elements, reach = before.copy(), len(before)
     square, product = np.zeros((before.shape[1],) * 2), np.zeros(before.shape[::-1])
     lengths = sorted(moments, reverse=True)
     for rows, shorter in zip(lengths, [*lengths[1:], 0], strict=True):
@@ -132,20 +137,20 @@ def _least_squares(targets: Sequence[Target], coded: Sequence[Coded], before: Fl
         pull = RIDGE * (np.trace(square) / len(square) or 1.0)
         band = slice(shorter, min(rows, reach))
         wanted = product[:, band] + pull * before[band].T
-        found[band] = np.linalg.solve(square + pull * np.eye(len(square)), wanted).T
-    return found
+        elements[band] = np.linalg.solve(square + pull * np.eye(len(square)), wanted).T
+    return elements
 
 
 def _moments(
     targets: Sequence[Target], coded: Sequence[Coded], shape: tuple[int, ...]
 ) -> dict[int, tuple[Floats, Floats]]:
-    """By rows of a segment: products of coefficients (M, M), and of coefficients and weights (M, length)."""
+    """Return, by rows of a segment, products of coefficients (M, M), and of coefficients and weights (M, length)."""
     moments: dict[int, tuple[Floats, Floats]] = {}
     length, vectors = shape
-    for target, own in zip(targets, coded, strict=True):
+    for target, encoded in zip(targets, coded, strict=True):
         for rows in np.unique(target.rows):
             here = target.rows == rows
-            scaled = own.codes * own.scales[:, None, :, None]
+            scaled = encoded.codes * encoded.scales[:, None, :, None]
             weights, signals = scaled[here].reshape(-1, vectors), target.kernels[here].reshape(-1, length)
             square, product = moments.get(int(rows), (0.0, 0.0))
             moments[int(rows)] = square + weights.T @ weights, product + weights.T @ signals
@@ -156,6 +161,6 @@ def _coefficients(target: Target, coded: Coded) -> LayerCoefficients:
     codes, scales = coded.codes, coded.scales * target.unit
     values = np.ascontiguousarray(codes.reshape(-1, *codes.shape[2:]).swapaxes(1, 2))
     scale = np.zeros(1 + max(int(channels.max()) for channels in target.channels), np.float32)
-    for channels, own in zip(target.channels, scales, strict=True):
-        scale[channels] = own[: len(channels)]
+    for channels, block_scales in zip(target.channels, scales, strict=True):
+        scale[channels] = block_scales[: len(channels)]
     return LayerCoefficients(values, scale)

@@ -1,4 +1,4 @@
-"""Where a fit begins: basis vectors of unit length by name."""
+"""Begin a fit: basis vectors of unit length by name."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ Start = Callable[[Sequence[Target], int, int, np.random.Generator], Floats]
 
 
 def random(targets: Sequence[Target], vectors: int, nonzeros: int, rng: np.random.Generator) -> Floats:
-    """(length, vectors) orthonormal where there are no more vectors than elements, else several such sets."""
+    """Draw (length, vectors), orthonormal where there are no more vectors than elements, else several such sets."""
     length = targets[0].kernels.shape[-1]
     sets = [np.linalg.qr(rng.standard_normal((length, length)))[0] for _ in range(-(-vectors // length))]
     return np.concatenate(sets, axis=1)[:, :vectors]
 
 
 def walsh(targets: Sequence[Target], vectors: int, nonzeros: int, rng: np.random.Generator) -> Floats:
-    """A corner of the Hadamard matrix that is just large enough."""
+    """Return a corner (length, vectors) of the Hadamard matrix that is just large enough."""
     length = targets[0].kernels.shape[-1]
     order = 1 << (max(length, vectors) - 1).bit_length()
     return np.asarray(hadamard(order)[:length, :vectors] / np.sqrt(length))
 
 
 def svd(targets: Sequence[Target], vectors: int, nonzeros: int, rng: np.random.Generator) -> Floats:
-    """Principal components of all segments, the strongest first, and random vectors where these are too few."""
+    """Return the principal components of all segments, strongest first, and random vectors where these are too few."""
     length = targets[0].kernels.shape[-1]
     pooled = [target.kernels.reshape(-1, length) for target in targets]
     moments = sum((part.T @ part for part in pooled), np.zeros((length, length)))
@@ -40,7 +40,7 @@ def svd(targets: Sequence[Target], vectors: int, nonzeros: int, rng: np.random.G
 
 
 def ksvd(targets: Sequence[Target], vectors: int, nonzeros: int, rng: np.random.Generator) -> Floats:
-    """K-SVD from principal components: vector by vector, a better one for the segments that use it.
+    """Run K-SVD from principal components: vector by vector, find a better one for the segments that use it.
 
     Source: Aharon, Elad and Bruckstein, IEEE Trans. Signal Processing 54(11), 2006, with one power iteration in place
     of each SVD (Rubinstein, Zibulevsky and Elad, Technion CS-2008-08).

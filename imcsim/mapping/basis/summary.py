@@ -1,10 +1,10 @@
-"""What a fit came to, layer by layer, as rows and as a table."""
+"""Summarise what a fit came to, layer by layer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from imcsim.mapping.basis.coefficients import Coded
 from imcsim.mapping.basis.options import FitOptions
 from imcsim.mapping.basis.residual import Residual
 from imcsim.mapping.basis.targets import Target
-
-if TYPE_CHECKING:
-    pass
 
 WEIGHT_BITS = 8  # what coefficients are compared with
 SUMMED = ("weights", "coefficients", "bits", "residual_bits", "weight_bits")
@@ -26,22 +23,23 @@ def summary(
     options: FitOptions,
     residuals: Mapping[str, Residual] = MappingProxyType({}),
 ) -> list[dict[str, Any]]:
-    """One row for every layer, and one for all.
+    """Return one row for every layer, and one for all.
 
     ``relative_error``: ||W - W~|| / ||W||. ``coefficients``: those that are stored, ``nonzeros`` for every kernel
-    segment; ``bits``: each with magnitude, sign and, unless all are there, the index of its vector, and
+    segment; ``bits``: of all of them, each with magnitude, sign and, unless all are there, the index of its vector, and
     ``residual_bits`` of the layer's residual among them. ``utilisation``: share of the basis rows that a kernel's own
     weights use.
     """
     rows = [
-        _row(target, own, options, residuals.get(target.name, Residual.none()))
-        for target, own in zip(targets, coded, strict=True)
+        _row(target, encoded, options, residuals.get(target.name, Residual.none()))
+        for target, encoded in zip(targets, coded, strict=True)
     ]
     total = {key: sum(row[key] for row in rows) for key in SUMMED}
-    whole = [float(target.length2.sum()) for target in targets]
-    missed = sum(size * row["relative_error"] ** 2 for size, row in zip(whole, rows, strict=True))
+    lengths2 = [float(target.length2.sum()) for target in targets]
+    missed = sum(length2 * row["relative_error"] ** 2 for length2, row in zip(lengths2, rows, strict=True))
     slots = sum(target.n_weights / target.utilisation for target in targets)
-    shares = {"relative_error": float(np.sqrt(missed / (sum(whole) or 1.0))), "utilisation": total["weights"] / slots}
+    error = float(np.sqrt(missed / (sum(lengths2) or 1.0)))
+    shares = {"relative_error": error, "utilisation": total["weights"] / slots}
     return [*rows, {"layer": "all", **total, **shares}]
 
 

@@ -85,8 +85,8 @@ class Hybrid(Scheme):
         if self.rest == "reprogram":
             return Rewritten(parts, hardware, batch)
         scheme = {"basisn_inferred": BasisInferred, "basis_broadcast": BasisBroadcast}[self.rest](basis=self.basis)
-        resident_mvm = load_fitted(scheme.file).resident if scheme.file else ()
-        others = [block for block in parts if block.layer.name not in resident_mvm]
+        stay = load_fitted(scheme.file).resident if scheme.file else ()
+        others = [block for block in parts if block.layer.name not in stay]
         return Combined(scheme, others, hardware, batch, seed)
 
 

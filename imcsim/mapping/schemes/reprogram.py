@@ -109,11 +109,11 @@ class Reprogram(Scheme):
         )
         result: list[Partition] = []
         for group in groups:
-            for make in (
-                _packed(group, size) if len(group) > 1 else _passes(group[0], size, batch if self._fills else 0)
+            for partition in (
+                [_packed(group)] if len(group) > 1 else _passes(group[0], size, batch if self._fills else 0)
             ):
                 bank = size * (len(result) % 2) if self.overlap else 0
-                result.append(tuple(_shifted(piece, offset + bank) for piece in make))
+                result.append(tuple(_shifted(piece, offset + bank) for piece in partition))
         return result
 
     @property
@@ -176,13 +176,13 @@ class Reprogram(Scheme):
         return [Phase(_title(partition), tuple(op for phase in phases for op in phase.operations))]
 
 
-def _packed(group: Sequence[LayerGroup], size: int) -> list[Partition]:
+def _packed(group: Sequence[LayerGroup]) -> Partition:
     """Return one partition with one copy of each group, side by side."""
     pieces, first = [], 0
     for block in group:
         pieces.append(Pass(block, block.grid, Region(first, block.grid.crossbars)))
         first += block.grid.crossbars
-    return [tuple(pieces)]
+    return tuple(pieces)
 
 
 def _passes(block: LayerGroup, size: int, fill_for: int) -> list[Partition]:

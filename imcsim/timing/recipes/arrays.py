@@ -34,10 +34,10 @@ def array_steps(
         hold = _longest([_hold([each], hw, settle_cycles) for each in set(work)])
         return (Step(group, hold * period, (hold + tau + depth) * period),)
     share = own_groups(region, sharing.crossbars_per_pool)
-    crowd = -(-region.crossbars // max(1, share.whole // share.served_at_once))
+    crowd = -(-region.crossbars // max(1, share.n_groups // share.served_at_once))
     pools = {tuple(work[start : start + crowd]) for start in range(0, len(work), crowd)}
     hold = _longest([_hold(pool, hw, settle_cycles) for pool in pools])
-    place = name if share.whole > 1 else f"pool {share.first}"
+    place = name if share.n_groups > 1 else f"pool {share.first}"
     pool = Resource(f"adc[{place}{bank}]", "adc", share.served_at_once)
     return Step(group, hold * period, tau * period), Step(pool, hold * period, (hold + depth) * period)
 
