@@ -42,16 +42,16 @@ class Scheme(Spec):
 
     def _digital_layers(self, workload: Workload) -> frozenset[str]:
         weighted = {layer.name: layer for layer in workload.weighted}
-        groups = {
+        choices = {
             "none": [],
             "first": list(weighted)[:1],
             "depthwise": [name for name, layer in weighted.items() if _is_depthwise(layer)],
         }
         where, chosen = f"scheme '{self.name}', option on_digital", set()
         for word in self.on_digital.split(","):
-            if word not in groups and word not in weighted:
-                raise ImcsimError(where, f"there is no layer '{word}'", did_you_mean(word, [*groups, *weighted]))
-            chosen.update(groups.get(word, [word]))
+            if word not in choices and word not in weighted:
+                raise ImcsimError(where, f"there is no layer '{word}'", did_you_mean(word, [*choices, *weighted]))
+            chosen.update(choices.get(word, [word]))
         if chosen == set(weighted):
             raise ImcsimError(where, "no layer is left for the crossbars", "take --scheme digital")
         return frozenset(chosen)
@@ -73,7 +73,7 @@ class FusedLayer:
 class LayerGroup:
     """Hold a weighted layer, the element-wise layers that are done in its digital stage, and what follows it.
 
-    ``tail`` holds the inputs that this block reads first and the digital layers up to the next weighted layer.
+    ``tail`` holds the inputs that this group reads first and the digital layers up to the next weighted layer.
     """
 
     layer: WeightedLayer
@@ -114,12 +114,12 @@ def layer_groups(
                 heads[current] += _take(waiting, layer, everything=False)
                 tails[current].append(layer)
 
-    def chains(layers: Sequence[Layer]) -> tuple[FusedLayer, ...]:
+    def fused(layers: Sequence[Layer]) -> tuple[FusedLayer, ...]:
         return tuple(FusedLayer(layer, absorbed[layer.name]) for layer in layers)
 
     return tuple(
         LayerGroup(
-            layer, cut(layer, hardware), absorbed[layer.name], chains(heads[layer.name]), chains(tails[layer.name])
+            layer, cut(layer, hardware), absorbed[layer.name], fused(heads[layer.name]), fused(tails[layer.name])
         )
         for layer in workload.weighted
         if layer.name not in on_digital
@@ -137,7 +137,7 @@ def _take(waiting: list[Layer], reader: Layer, everything: bool) -> list[Layer]:
 
 def _absorbed(layer: Layer, workload: Workload) -> tuple[Layer, ...]:
     """Return the element-wise layers behind a layer that computes something which nobody else reads."""
-    chain: list[Layer] = []
+    followers: list[Layer] = []
     if isinstance(layer, Input | View | Unknown):
         return ()
     name = layer.name
@@ -146,48 +146,48 @@ def _absorbed(layer: Layer, workload: Workload) -> tuple[Layer, ...]:
         unary = len(follower.inputs) == 1 and isinstance(follower, Activation | Normalisation | Elementwise)
         if not unary or follower.elements != layer.elements:
             break
-        chain.append(follower)
+        followers.append(follower)
         name = follower.name
-    return tuple(chain)
+    return tuple(followers)
 
 
-def with_digital_neighbours(block: LayerGroup, core: Sequence[Operation], region: Region) -> tuple[Operation, ...]:
+def with_digital_neighbours(group: LayerGroup, core: Sequence[Operation], region: Region) -> tuple[Operation, ...]:
     """Return the operations of a group: its head, the core that a scheme chose for its weights, its tail."""
-    return (*digital_operations(block.head, region), *core, *digital_operations(block.tail, region))
+    return (*digital_operations(group.head, region), *core, *digital_operations(group.tail, region))
 
 
-def digital_operations(chains: Sequence[FusedLayer], region: Region) -> tuple[Operation, ...]:
+def digital_operations(fused_layers: Sequence[FusedLayer], region: Region) -> tuple[Operation, ...]:
     """Return inputs and digital layers as operations on the lanes of a region."""
     return tuple(
-        Source(chain.layer.name, chain.layer, region)
-        if isinstance(chain.layer, Input)
-        else Digital(chain.layer.name, chain.layer, region, chain.absorbed)
-        for chain in chains
+        Source(fused.layer.name, fused.layer, region)
+        if isinstance(fused.layer, Input)
+        else Digital(fused.layer.name, fused.layer, region, fused.absorbed)
+        for fused in fused_layers
     )
 
 
-def resident_mvm(block: LayerGroup, region: Region) -> Mvm:
+def resident_mvm(group: LayerGroup, region: Region) -> Mvm:
     """Return the product of a group's weighted layer on weights that stay where they are."""
-    return Mvm(block.layer.name, block.layer, block.grid, region, block.absorbed)
+    return Mvm(group.layer.name, group.layer, group.grid, region, group.absorbed)
 
 
-def crossbars_of(parts: Sequence[LayerGroup]) -> int:
+def crossbars_of(groups: Sequence[LayerGroup]) -> int:
     """Return how many crossbars hold all weights of some groups at once."""
-    return sum(block.grid.crossbars for block in parts)
+    return sum(group.grid.crossbars for group in groups)
 
 
 def side_by_side(kept: Sequence[LayerGroup], first: int) -> dict[str, Region]:
     """Give resident groups crossbars of their own, by layer, from crossbar ``first`` on."""
     regions = {}
-    for block in kept:
-        regions[block.layer.name] = Region(first, block.grid.crossbars)
-        first += block.grid.crossbars
+    for group in kept:
+        regions[group.layer.name] = Region(first, group.grid.crossbars)
+        first += group.grid.crossbars
     return regions
 
 
 def program_all(kept: Sequence[LayerGroup], regions: Mapping[str, Region]) -> tuple[Program, ...]:
     """Return the writes of resident groups, once in the device's life."""
     return tuple(
-        Program(f"write {b.layer.name}", b.layer.name, b.grid, regions[b.layer.name], b.layer.weight_quant.bits)
-        for b in kept
+        Program(f"write {g.layer.name}", g.layer.name, g.grid, regions[g.layer.name], g.layer.weight_quant.bits)
+        for g in kept
     )

@@ -94,28 +94,30 @@ class BasisScheme(Scheme):
         return Basis(length, *sizes, self.route, self.sum, self.lines, self.basis)
 
     def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
-        parts = self.layer_groups(workload, hardware)
+        groups = self.layer_groups(workload, hardware)
         stay = load_fitted(self.file).resident if self.file else ()
-        kept = [block for block in parts if block.layer.name in stay]
+        kept = [group for group in groups if group.layer.name in stay]
         shared = hardware.n_crossbars - crossbars_of(kept)
-        combined = Combination(self, [b for b in parts if b not in kept], hardware, shared, 0, seed)
+        combined = Combination(self, [g for g in groups if g not in kept], hardware, shared, 0, seed)
         homes = side_by_side(kept, shared)
-        groups = [
-            with_digital_neighbours(b, [resident_mvm(b, home)], home) if home else combined.operations(b)
-            for b in parts
-            for home in [homes.get(b.layer.name)]
+        operations = [
+            with_digital_neighbours(g, [resident_mvm(g, home)], home) if home else combined.operations(g)
+            for g in groups
+            for home in [homes.get(g.layer.name)]
         ]
         loads = combined.loads(per_image=self.layers == "stream")
         if self.layers == "stream":
-            phases: tuple[Phase, ...] = (Phase("all layers", (*loads, *(op for group in groups for op in group))),)
+            phases: tuple[Phase, ...] = (
+                Phase("all layers", (*loads, *(op for of_group in operations for op in of_group))),
+            )
         else:
             phases = with_overlapped_loads(
-                [Phase(b.layer.name, group) for b, group in zip(parts, groups, strict=True)], loads
+                [Phase(g.layer.name, of_group) for g, of_group in zip(groups, operations, strict=True)], loads
             )
         return Plan(
             self.name,
             phases,
-            crossbars_of(parts),
+            crossbars_of(groups),
             combined.region.total + crossbars_of(kept),
             (*combined.setup(), *program_all(kept, homes)),
             combined.notes(),

@@ -17,29 +17,29 @@ class DigitalOnly(Scheme):
     name: ClassVar[str] = "digital"
 
     def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
-        parts = self.layer_groups(workload, hardware)
-        regions = [_all_tiles(block, hardware, batch) for block in parts]
+        groups = self.layer_groups(workload, hardware)
+        regions = [_all_tiles(group, hardware, batch) for group in groups]
         phases = [
-            Phase(b.layer.name, with_digital_neighbours(b, [Digital(b.layer.name, b.layer, r, b.absorbed)], r))
-            for b, r in zip(parts, regions, strict=True)
+            Phase(g.layer.name, with_digital_neighbours(g, [Digital(g.layer.name, g.layer, r, g.absorbed)], r))
+            for g, r in zip(groups, regions, strict=True)
         ]
         loads = [
             Load(
-                f"weights {b.layer.name}",
-                b.layer.name,
-                -(-b.layer.rows * b.layer.channels * b.layer.weight_quant.bits // 8),
+                f"weights {g.layer.name}",
+                g.layer.name,
+                -(-g.layer.rows * g.layer.channels * g.layer.weight_quant.bits // 8),
                 r,
                 False,
             )
-            for b, r in zip(parts, regions, strict=True)
+            for g, r in zip(groups, regions, strict=True)
         ]
         return Plan(
-            self.name, with_overlapped_loads(phases, loads), crossbars_of(parts), 0, notes=("no crossbar is used",)
+            self.name, with_overlapped_loads(phases, loads), crossbars_of(groups), 0, notes=("no crossbar is used",)
         )
 
 
-def _all_tiles(block: LayerGroup, hardware: Hardware, batch: int) -> Region:
+def _all_tiles(group: LayerGroup, hardware: Hardware, batch: int) -> Region:
     """Return the whole chip: positions side by side, several tiles for each where there are more tiles."""
-    side_by_side = min(block.layer.positions * batch, hardware.chip.n_tiles)
+    side_by_side = min(group.layer.positions * batch, hardware.chip.n_tiles)
     tiles_each = hardware.chip.n_tiles // side_by_side
     return Region(0, tiles_each * hardware.tile.n_crossbars, side_by_side)

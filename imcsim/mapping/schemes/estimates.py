@@ -8,27 +8,27 @@ from imcsim.mapping.tiling import TileGrid
 from imcsim.workload.workload import n_macs
 
 
-def vector_cycles(block: LayerGroup, hardware: Hardware) -> int:
+def vector_cycles(group: LayerGroup, hardware: Hardware) -> int:
     """Return steady-state cycles of a vector on resident weights: input phases times tau of the fullest crossbar."""
-    bits = block.layer.input_quant.bits
+    bits = group.layer.input_quant.bits
     return max(
         hardware.input_phases(bits, rows) * hardware.phase_cycles(columns)
-        for rows, columns in set(zip(block.grid.rows, block.grid.columns, strict=True))
+        for rows, columns in set(zip(group.grid.rows, group.grid.columns, strict=True))
     )
 
 
-def compute_cycles(block: LayerGroup, hardware: Hardware, batch: int, copies: int = 1) -> int:
+def compute_cycles(group: LayerGroup, hardware: Hardware, batch: int, copies: int = 1) -> int:
     """Return the cycles of all vectors of a batch: ceil(Bt P / rho) T_in tau."""
-    return -(-batch * block.layer.positions // copies) * vector_cycles(block, hardware)
+    return -(-batch * group.layer.positions // copies) * vector_cycles(group, hardware)
 
 
-def product_cycles(block: LayerGroup, hardware: Hardware, batch: int) -> int:
+def product_cycles(group: LayerGroup, hardware: Hardware, batch: int) -> int:
     """Return the cycles of the products of activations behind a group, as in attention, on the tiles of one copy."""
     unit = hardware.tile.digital
     if not isinstance(unit, VectorUnit):
         return 0
-    tiles = max(1, block.grid.crossbars // hardware.tile.n_crossbars)
-    return sum(-(-n_macs(chain.layer) * batch // (unit.mac_lanes * tiles)) for chain in block.tail)
+    tiles = max(1, group.grid.crossbars // hardware.tile.n_crossbars)
+    return sum(-(-n_macs(fused.layer) * batch // (unit.mac_lanes * tiles)) for fused in group.tail)
 
 
 def write_cycles(grid: TileGrid, hardware: Hardware, unchanged_frac: float) -> int:

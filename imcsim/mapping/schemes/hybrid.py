@@ -51,19 +51,19 @@ class Hybrid(Scheme):
         return self
 
     def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
-        parts = self.layer_groups(workload, hardware)
-        rest = self._rest(parts, hardware, batch, seed)
-        changing, shared = _choose(parts, hardware, batch, rest)
-        kept = [b for b in parts if b not in changing]
+        groups = self.layer_groups(workload, hardware)
+        rest = self._rest(groups, hardware, batch, seed)
+        changing, shared = _choose(groups, hardware, batch, rest)
+        kept = [g for g in groups if g not in changing]
         regions = side_by_side(kept, shared)
         plan_of_rest = rest.build(changing, shared)
         phases = [
             phase
-            for b in parts
-            for phase in plan_of_rest.phases.get(b.layer.name) or [_resident_phase(b, regions[b.layer.name])]
+            for g in groups
+            for phase in plan_of_rest.phases.get(g.layer.name) or [_resident_phase(g, regions[g.layer.name])]
         ]
         note = (
-            f"{len(kept)} of {len(parts)} layers stay resident on {crossbars_of(kept):,} crossbars; "
+            f"{len(kept)} of {len(groups)} layers stay resident on {crossbars_of(kept):,} crossbars; "
             f"the rest is {self.rest} on {shared:,}"
         )
         if rest.streamed:
@@ -72,21 +72,21 @@ class Hybrid(Scheme):
         return Plan(
             self.name,
             tuple(phases),
-            crossbars_of(parts),
+            crossbars_of(groups),
             crossbars_of(kept) + plan_of_rest.plan.crossbars_used,
             (*plan_of_rest.plan.setup, *program_all(kept, regions)),
             (note, *plan_of_rest.plan.notes),
             plan_of_rest.plan.assumed,
-            {**plan_of_rest.plan.facts, "resident": [b.layer.name for b in kept]},
+            {**plan_of_rest.plan.facts, "resident": [g.layer.name for g in kept]},
             in_flight=self.in_flight if rest.streamed else "all",
         )
 
-    def _rest(self, parts: Sequence[LayerGroup], hardware: Hardware, batch: int, seed: int) -> SharedPart:
+    def _rest(self, groups: Sequence[LayerGroup], hardware: Hardware, batch: int, seed: int) -> SharedPart:
         if self.rest == "reprogram":
-            return Rewritten(parts, hardware, batch)
+            return Rewritten(groups, hardware, batch)
         scheme = {"basisn_inferred": BasisInferred, "basis_broadcast": BasisBroadcast}[self.rest](basis=self.basis)
         stay = load_fitted(scheme.file).resident if scheme.file else ()
-        others = [block for block in parts if block.layer.name not in stay]
+        others = [group for group in groups if group.layer.name not in stay]
         return Combined(scheme, others, hardware, batch, seed)
 
 
@@ -102,16 +102,16 @@ class SharedPlan:
 class SharedPart(ABC):
     """Run the layers that do not stay, on the first ``shared`` crossbars of the chip.
 
-    ``parts``: the blocks that may run so; all others have to stay.
+    ``groups``: those that may run so; all others have to stay.
     """
 
-    parts: Sequence[LayerGroup]
+    groups: Sequence[LayerGroup]
     least: int  # crossbars that it needs at least
     streamed: bool  # resident layers run beside it, in one pipeline
 
     @abstractmethod
     def cycles(self, shared: int) -> list[float]:
-        """Return the closed-form cycles of each of ``parts`` for the whole batch."""
+        """Return the closed-form cycles of each of ``groups`` for the whole batch."""
 
     @abstractmethod
     def build(self, others: Sequence[LayerGroup], shared: int) -> SharedPlan:
@@ -124,20 +124,20 @@ class Combined(SharedPart):
     streamed = True
 
     def __init__(
-        self, scheme: BasisScheme, parts: Sequence[LayerGroup], hardware: Hardware, batch: int, seed: int
+        self, scheme: BasisScheme, groups: Sequence[LayerGroup], hardware: Hardware, batch: int, seed: int
     ) -> None:
-        self.scheme, self.parts, self.hardware, self.batch, self.seed = scheme, parts, hardware, batch, seed
-        self.all_combined = Combination(self.scheme, parts, hardware, hardware.n_crossbars, 0, seed)
+        self.scheme, self.groups, self.hardware, self.batch, self.seed = scheme, groups, hardware, batch, seed
+        self.all_combined = Combination(self.scheme, groups, hardware, hardware.n_crossbars, 0, seed)
         self.least = self.all_combined.crossbars_per_copy
 
     def cycles(self, shared: int) -> list[float]:
-        return [self.all_combined.cycles(block, shared // self.least, self.batch) for block in self.parts]
+        return [self.all_combined.cycles(group, shared // self.least, self.batch) for group in self.groups]
 
     def build(self, others: Sequence[LayerGroup], shared: int) -> SharedPlan:
         if not others:
             return SharedPlan({}, (), Plan(self.scheme.name, (), 0, 0))
         combined = Combination(self.scheme, others, self.hardware, shared, 0, self.seed)
-        phases = {b.layer.name: (Phase(b.layer.name, combined.operations(b)),) for b in others}
+        phases = {g.layer.name: (Phase(g.layer.name, combined.operations(g)),) for g in others}
         plan = Plan(
             self.scheme.name,
             (),
@@ -157,57 +157,57 @@ class Rewritten(SharedPart):
     least = 1
     streamed = False
 
-    def __init__(self, parts: Sequence[LayerGroup], hardware: Hardware, batch: int) -> None:
-        self.parts, self.hardware, self.batch = parts, hardware, batch
-        self.writes = [write_cycles(block.grid, hardware, 0.0) for block in parts]
+    def __init__(self, groups: Sequence[LayerGroup], hardware: Hardware, batch: int) -> None:
+        self.groups, self.hardware, self.batch = groups, hardware, batch
+        self.writes = [write_cycles(group.grid, hardware, 0.0) for group in groups]
 
     def cycles(self, shared: int) -> list[float]:
-        return [self._block_cycles(block, write, shared) for block, write in zip(self.parts, self.writes, strict=True)]
+        return [self._group_cycles(group, write, shared) for group, write in zip(self.groups, self.writes, strict=True)]
 
-    def _block_cycles(self, block: LayerGroup, write: int, shared: int) -> float:
-        needed = block.grid.crossbars
+    def _group_cycles(self, group: LayerGroup, write: int, shared: int) -> float:
+        needed = group.grid.crossbars
         copies, passes = max(1, shared // needed), -(-needed // shared)
         rounds = write_rounds(min(needed * copies, shared), self.hardware)
-        return passes * (write * rounds + compute_cycles(block, self.hardware, self.batch, copies))
+        return passes * (write * rounds + compute_cycles(group, self.hardware, self.batch, copies))
 
     def build(self, others: Sequence[LayerGroup], shared: int) -> SharedPlan:
         scheme = Reprogram()
         phases = {
-            b.layer.name: scheme.phases(scheme.partitions([b], shared, self.hardware, self.batch), 0.0) for b in others
+            g.layer.name: scheme.phases(scheme.partitions([g], shared, self.hardware, self.batch), 0.0) for g in others
         }
         return SharedPlan(phases, (), Plan(scheme.name, (), 0, shared if others else 0))
 
 
 def _choose(
-    parts: Sequence[LayerGroup], hardware: Hardware, batch: int, rest: SharedPart
+    groups: Sequence[LayerGroup], hardware: Hardware, batch: int, rest: SharedPart
 ) -> tuple[list[LayerGroup], int]:
     """Return the groups that do not stay and the crossbars of the shared part: the best knapsack of many sizes."""
-    fixed = [block for block in parts if block not in rest.parts]
+    fixed = [group for group in groups if group not in rest.groups]
     room = hardware.n_crossbars - crossbars_of(fixed)
     if rest.least > room:
         beside = f" beside {crossbars_of(fixed)} of layers that stay" if fixed else ""
         problem = f"the shared part needs {rest.least} crossbars{beside}, the chip has {hardware.n_crossbars}"
         raise ImcsimError("scheme 'hybrid'", problem, "use a larger chip")
-    keep, others = ([_resident_cycles(b, hardware, batch) for b in blocks] for blocks in (rest.parts, fixed))
+    keep, others = ([_resident_cycles(g, hardware, batch) for g in groups] for groups in (rest.groups, fixed))
     together = max if rest.streamed else sum
     sizes = sorted({max(rest.least, room * part // 16) for part in range(1, 17)})
     options: list[tuple[float, int, list[bool]]] = []
-    if crossbars_of(rest.parts) <= room:
+    if crossbars_of(rest.groups) <= room:
         options.append((together([*keep, *others]), 0, [True] * len(keep)))
     for shared in sizes:
         cost = rest.cycles(shared)
         gains = [_gain(c, k, sum(cost), rest.streamed) for c, k in zip(cost, keep, strict=True)]
-        stays = _knapsack([b.grid.crossbars for b in rest.parts], gains, room - shared)
+        stays = _knapsack([g.grid.crossbars for g in rest.groups], gains, room - shared)
         changed = sum(c for c, stay in zip(cost, stays, strict=True) if not stay)
         kept = [k for k, stay in zip(keep, stays, strict=True) if stay]
         options.append((together([changed, *kept, *others]), -shared, stays))
     _, shared, stays = min(options)
-    return [block for block, stay in zip(rest.parts, stays, strict=True) if not stay], -shared
+    return [group for group, stay in zip(rest.groups, stays, strict=True) if not stay], -shared
 
 
-def _resident_cycles(block: LayerGroup, hardware: Hardware, batch: int) -> float:
+def _resident_cycles(group: LayerGroup, hardware: Hardware, batch: int) -> float:
     """Return the closed-form cycles of a group that stays, for the whole batch."""
-    return max(compute_cycles(block, hardware, batch), product_cycles(block, hardware, batch))
+    return max(compute_cycles(group, hardware, batch), product_cycles(group, hardware, batch))
 
 
 def _gain(cost: float, keep: float, total: float, streamed: bool) -> float:
@@ -235,5 +235,5 @@ def _knapsack(sizes: list[int], gains: list[float], room: int) -> list[bool]:
     return chosen
 
 
-def _resident_phase(block: LayerGroup, region: Region) -> Phase:
-    return Phase(block.layer.name, with_digital_neighbours(block, [resident_mvm(block, region)], region))
+def _resident_phase(group: LayerGroup, region: Region) -> Phase:
+    return Phase(group.layer.name, with_digital_neighbours(group, [resident_mvm(group, region)], region))

@@ -35,11 +35,13 @@ def schedule(coefficients: Iterable[Coefficients], basis: Basis, colouring: Colo
 
     ``coefficients``: (segments, vectors, kernels) integers, or any other source of the segments one by one.
     """
-    needed, bound, n_masks, selected = zip(*(_one(segment, basis, colouring) for segment in coefficients), strict=True)
+    needed, bound, n_masks, selected = zip(
+        *(_slots_of(segment, basis, colouring) for segment in coefficients), strict=True
+    )
     return Slots(needed, bound, sum(n_masks) / len(n_masks), sum(selected) / len(selected))
 
 
-def _one(coefficients: Coefficients, basis: Basis, colouring: Colouring) -> tuple[int, int, int, int]:
+def _slots_of(coefficients: Coefficients, basis: Basis, colouring: Colouring) -> tuple[int, int, int, int]:
     """Return the slots of a segment, their lower bound, its masks, and the columns that those connect."""
     from imcsim.mapping.kernels.colouring import by_first_fit, by_recursive_largest_first, lower_bound, n_slots
 

@@ -22,7 +22,7 @@ from imcsim.workload.workload import Workload
 class Pass:
     """Hold a group, or one pass of it, in the crossbars of a partition."""
 
-    block: LayerGroup
+    group: LayerGroup
     grid: TileGrid
     region: Region
     first: bool = True  # no earlier pass of the same layer
@@ -54,16 +54,16 @@ class Reprogram(Scheme):
 
     def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
         self._check()
-        parts = self.layer_groups(workload, hardware)
+        groups = self.layer_groups(workload, hardware)
         unchanged, assumed = self._unchanged(hardware)
-        partitions = self.partitions(parts, hardware.n_crossbars, hardware, batch)
+        partitions = self.partitions(groups, hardware.n_crossbars, hardware, batch)
         phases = self.phases(partitions, unchanged)
         used = max(sum(piece.region.total for piece in partition) for partition in partitions)
-        note = f"{len(parts)} layers in {len(partitions)} partitions of at most {hardware.n_crossbars:,} crossbars"
+        note = f"{len(groups)} layers in {len(partitions)} partitions of at most {hardware.n_crossbars:,} crossbars"
         return Plan(
             self.name,
             phases,
-            crossbars_of(parts),
+            crossbars_of(groups),
             used * (2 if self.overlap else 1),
             notes=(note,),
             assumed=assumed,
@@ -100,17 +100,19 @@ class Reprogram(Scheme):
             )
 
     def partitions(
-        self, parts: Sequence[LayerGroup], crossbars: int, hardware: Hardware, batch: int, offset: int = 0
+        self, groups: Sequence[LayerGroup], crossbars: int, hardware: Hardware, batch: int, offset: int = 0
     ) -> list[Partition]:
         """Cut the network into what lies on ``crossbars`` crossbars, from ``offset`` on, at the same time."""
         size = crossbars // 2 if self.overlap else crossbars
-        groups = (
-            self._groups(parts, size, hardware, batch) if self.grouping == "packed" else [[block] for block in parts]
+        stretches = (
+            self._stretches(groups, size, hardware, batch)
+            if self.grouping == "packed"
+            else [[group] for group in groups]
         )
         result: list[Partition] = []
-        for group in groups:
+        for stretch in stretches:
             for partition in (
-                [_packed(group)] if len(group) > 1 else _passes(group[0], size, batch if self._fills else 0)
+                [_packed(stretch)] if len(stretch) > 1 else _passes(stretch[0], size, batch if self._fills else 0)
             ):
                 bank = size * (len(result) % 2) if self.overlap else 0
                 result.append(tuple(_shifted(piece, offset + bank) for piece in partition))
@@ -120,35 +122,37 @@ class Reprogram(Scheme):
     def _fills(self) -> bool:
         return self.replication == "fill" and self.grouping == "layer"
 
-    def _groups(self, parts: Sequence[LayerGroup], size: int, hardware: Hardware, batch: int) -> list[list[LayerGroup]]:
-        """Return the cheapest cut of the network into runs of consecutive layers, by dynamic programming."""
-        writes = [write_cycles(block.grid, hardware, 0.0) for block in parts]
-        runs = [compute_cycles(block, hardware, 1) for block in parts]
+    def _stretches(
+        self, groups: Sequence[LayerGroup], size: int, hardware: Hardware, batch: int
+    ) -> list[list[LayerGroup]]:
+        """Return the cheapest cut of the network into stretches of consecutive layers, by dynamic programming."""
+        writes = [write_cycles(group.grid, hardware, 0.0) for group in groups]
+        runs = [compute_cycles(group, hardware, 1) for group in groups]
         best, cut_at = [0.0], [0]
-        for stop in range(1, len(parts) + 1):
+        for stop in range(1, len(groups) + 1):
             options = [
                 (
                     best[start]
-                    + self._group_cycles(parts[start:stop], writes[start:stop], runs[start:stop], hardware, batch),
+                    + self._stretch_cycles(groups[start:stop], writes[start:stop], runs[start:stop], hardware, batch),
                     start,
                 )
                 for start in range(stop - 1, -1, -1)
-                if stop - start == 1 or crossbars_of(parts[start:stop]) <= size
+                if stop - start == 1 or crossbars_of(groups[start:stop]) <= size
             ]
             cost, start = min(options)
             best.append(cost)
             cut_at.append(start)
-        bounds = [len(parts)]
+        bounds = [len(groups)]
         while bounds[-1]:
             bounds.append(cut_at[bounds[-1]])
         bounds.reverse()
-        return [list(parts[a:b]) for a, b in pairwise(bounds)]
+        return [list(groups[a:b]) for a, b in pairwise(bounds)]
 
-    def _group_cycles(
-        self, group: Sequence[LayerGroup], writes: list[int], runs: list[int], hardware: Hardware, batch: int
+    def _stretch_cycles(
+        self, stretch: Sequence[LayerGroup], writes: list[int], runs: list[int], hardware: Hardware, batch: int
     ) -> float:
         """Return the cycles of writing and computing one partition; with two banks the longer of the two counts."""
-        write = max(writes) * write_rounds(crossbars_of(group), hardware)
+        write = max(writes) * write_rounds(crossbars_of(stretch), hardware)
         compute = (batch - 1) * max(runs) + sum(runs) if self.layers == "stream" else batch * sum(runs)
         return max(write, compute) if self.overlap else write + compute
 
@@ -176,50 +180,50 @@ class Reprogram(Scheme):
         return [Phase(_title(partition), tuple(op for phase in phases for op in phase.operations))]
 
 
-def _packed(group: Sequence[LayerGroup]) -> Partition:
+def _packed(stretch: Sequence[LayerGroup]) -> Partition:
     """Return one partition with one copy of each group, side by side."""
     pieces, first = [], 0
-    for block in group:
-        pieces.append(Pass(block, block.grid, Region(first, block.grid.crossbars)))
-        first += block.grid.crossbars
+    for group in stretch:
+        pieces.append(Pass(group, group.grid, Region(first, group.grid.crossbars)))
+        first += group.grid.crossbars
     return tuple(pieces)
 
 
-def _passes(block: LayerGroup, size: int, fill_for: int) -> list[Partition]:
+def _passes(group: LayerGroup, size: int, fill_for: int) -> list[Partition]:
     """Return one partition, or several where the layer is larger than the chip.
 
     ``fill_for``: as many copies as fit and the vectors of so many images can use; 0 for one copy.
     """
-    total = block.grid.crossbars
+    total = group.grid.crossbars
     if total <= size:
-        copies = max(1, min(size // total, block.layer.positions * fill_for))
-        return [(Pass(block, block.grid, Region(0, total, copies)),)]
+        copies = max(1, min(size // total, group.layer.positions * fill_for))
+        return [(Pass(group, group.grid, Region(0, total, copies)),)]
     starts = range(0, total, size)
     return [
-        (Pass(block, part, Region(0, part.crossbars), start == 0, start + size >= total),)
+        (Pass(group, part, Region(0, part.crossbars), start == 0, start + size >= total),)
         for start in starts
-        for part in [block.grid.part(start, start + size)]
+        for part in [group.grid.part(start, start + size)]
     ]
 
 
 def _shifted(piece: Pass, offset: int) -> Pass:
     region = Region(piece.region.first + offset, piece.region.crossbars, piece.region.copies)
-    return Pass(piece.block, piece.grid, region, piece.first, piece.last)
+    return Pass(piece.group, piece.grid, region, piece.first, piece.last)
 
 
 def _title(partition: Partition) -> str:
-    names = [piece.block.layer.name for piece in partition]
+    names = [piece.group.layer.name for piece in partition]
     return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
 
 
 def _programs(partition: Partition, unchanged: float) -> tuple[Operation, ...]:
     return tuple(
         Program(
-            f"write {piece.block.layer.name}",
-            piece.block.layer.name,
+            f"write {piece.group.layer.name}",
+            piece.group.layer.name,
             piece.grid,
             piece.region,
-            piece.block.layer.weight_quant.bits,
+            piece.group.layer.weight_quant.bits,
             unchanged,
         )
         for piece in partition
@@ -227,8 +231,8 @@ def _programs(partition: Partition, unchanged: float) -> tuple[Operation, ...]:
 
 
 def _compute(piece: Pass) -> tuple[Operation, ...]:
-    block, region = piece.block, piece.region
-    core = Mvm(block.layer.name, block.layer, piece.grid, region, block.absorbed, not piece.last)
-    head = digital_operations(block.head, region) if piece.first else ()
-    tail = digital_operations(block.tail, region) if piece.last else ()
+    group, region = piece.group, piece.region
+    core = Mvm(group.layer.name, group.layer, piece.grid, region, group.absorbed, not piece.last)
+    head = digital_operations(group.head, region) if piece.first else ()
+    tail = digital_operations(group.tail, region) if piece.last else ()
     return (*head, core, *tail)

@@ -25,8 +25,8 @@ class Static(Scheme):
     layers: Literal["stream", "serial"] = "stream"
 
     def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
-        parts = self.layer_groups(workload, hardware)
-        needed = crossbars_of(parts)
+        groups = self.layer_groups(workload, hardware)
+        needed = crossbars_of(groups)
         if needed > hardware.n_crossbars:
             missing = needed - hardware.n_crossbars
             raise ImcsimError(
@@ -34,17 +34,17 @@ class Static(Scheme):
                 f"static needs {needed:,} crossbars, the chip has {hardware.n_crossbars:,}: {missing:,} are missing",
                 "use --scheme reprogram, basis_broadcast or hybrid, or more tiles (--set chip.n_tiles=...)",
             )
-        copies = _busiest(parts, hardware) if self.replication == "busiest" else [1] * len(parts)
-        regions = _side_by_side(parts, copies)
+        copies = _busiest(groups, hardware) if self.replication == "busiest" else [1] * len(groups)
+        regions = _side_by_side(groups, copies)
         phases = tuple(
-            Phase(b.layer.name, with_digital_neighbours(b, [resident_mvm(b, r)], r))
-            for b, r in zip(parts, regions, strict=True)
+            Phase(g.layer.name, with_digital_neighbours(g, [resident_mvm(g, r)], r))
+            for g, r in zip(groups, regions, strict=True)
         )
         if self.layers == "stream":
             phases = (Phase("all layers", tuple(op for phase in phases for op in phase.operations)),)
         setup = tuple(
-            Program(f"write {b.layer.name}", b.layer.name, b.grid, r, b.layer.weight_quant.bits)
-            for b, r in zip(parts, regions, strict=True)
+            Program(f"write {g.layer.name}", g.layer.name, g.grid, r, g.layer.weight_quant.bits)
+            for g, r in zip(groups, regions, strict=True)
         )
         used = sum(region.total for region in regions)
         most = max(copies)
@@ -52,24 +52,24 @@ class Static(Scheme):
         return Plan(self.name, phases, needed, used, setup, notes)
 
 
-def _busiest(parts: tuple[LayerGroup, ...], hardware: Hardware) -> list[int]:
+def _busiest(groups: tuple[LayerGroup, ...], hardware: Hardware) -> list[int]:
     """Return the copies of each group: always one more of the one that takes longest per image, first one first."""
-    copies = [1] * len(parts)
-    free = hardware.n_crossbars - crossbars_of(parts)
-    cost = [compute_cycles(block, hardware, 1) for block in parts]
+    copies = [1] * len(groups)
+    free = hardware.n_crossbars - crossbars_of(groups)
+    cost = [compute_cycles(group, hardware, 1) for group in groups]
     while True:
-        slowest = max(range(len(parts)), key=lambda i: cost[i])
-        block = parts[slowest]
-        if block.grid.crossbars > free or copies[slowest] >= block.layer.positions:
+        slowest = max(range(len(groups)), key=lambda i: cost[i])
+        group = groups[slowest]
+        if group.grid.crossbars > free or copies[slowest] >= group.layer.positions:
             return copies
         copies[slowest] += 1
-        free -= block.grid.crossbars
-        cost[slowest] = compute_cycles(block, hardware, 1, copies[slowest])
+        free -= group.grid.crossbars
+        cost[slowest] = compute_cycles(group, hardware, 1, copies[slowest])
 
 
-def _side_by_side(parts: tuple[LayerGroup, ...], copies: list[int]) -> list[Region]:
+def _side_by_side(groups: tuple[LayerGroup, ...], copies: list[int]) -> list[Region]:
     regions, first = [], 0
-    for block, count in zip(parts, copies, strict=True):
-        regions.append(Region(first, block.grid.crossbars, count))
+    for group, count in zip(groups, copies, strict=True):
+        regions.append(Region(first, group.grid.crossbars, count))
         first += regions[-1].total
     return regions
