@@ -20,7 +20,7 @@ from imcsim.training.hic.layers import convert, hybrid_layers
 from imcsim.training.hic.options import HybridOptions
 from imcsim.training.hic.weights import HybridWeights
 from imcsim.training.networks import NETWORKS
-from imcsim.util.compiling import limited
+from imcsim.util.compiling import limit_threads
 
 N_WEIGHTS, BATCH, UNITS = (300, 1000), 100, 10.0
 UPDATE_GOAL_MS, STEP_GOAL = 20.0, 2.5
@@ -30,7 +30,7 @@ ROUNDS = 15
 def main() -> None:
     threads = int(sys.argv[1]) if len(sys.argv) > 1 else min(2, os.cpu_count() or 1)
     torch.set_num_threads(threads)
-    with limited(threads):
+    with limit_threads(threads):
         update_ms = 1000 * update_s()
         times_s = {name: step_s(NETWORKS[name](3, 10, 1.0)) for name in ("resnet8", "resnet32")}
     for name, (plain_s, hybrid_s) in times_s.items():
@@ -43,7 +43,7 @@ def main() -> None:
 def update_s() -> float:
     """One update that moves accumulators by about ten units, and a tenth of a check for refresh."""
     rng = np.random.default_rng(0)
-    weights = HybridWeights.written("layer", rng.standard_normal(N_WEIGHTS).astype(np.float32), HybridOptions(), 0)
+    weights = HybridWeights.program("layer", rng.standard_normal(N_WEIGHTS).astype(np.float32), HybridOptions(), 0)
     gradient = (rng.standard_normal(N_WEIGHTS) * UNITS * weights.unit).astype(np.float32)
 
     def update() -> None:

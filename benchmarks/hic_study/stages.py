@@ -15,7 +15,7 @@ from results import write
 from imcsim.training.hic.ageing import AgeingOptions
 from imcsim.training.hic.options import HybridOptions, TrainOptions
 from imcsim.training.hic.physics import Physics
-from imcsim.training.hic.runs import TrainingRun, execute, tuned
+from imcsim.training.hic.runs import TrainingRun, choose_rate, execute
 from imcsim.training.hic.tables import TABLES
 
 HERE = Path(__file__).resolve().parent
@@ -29,7 +29,7 @@ AGEING = {
 }  # fmt: skip
 RATES = {"hybrid": (0.25, 0.5, 1.0, 2.0, 4.0), "float": (0.05, 0.1, 0.2, 0.5)}
 TUNING_SEED = 100
-LONG_BATCH_S = 1.0  # of the run that shows drift during the training; others take a millisecond
+LONG_STEP_S = 1.0  # of the run that shows drift during the training; others take a millisecond
 
 
 def options_of(name: str, problem: Problem) -> TrainOptions:
@@ -40,7 +40,7 @@ def options_of(name: str, problem: Problem) -> TrainOptions:
 def rate_of(name: str, problem: Problem, kind: str) -> float:
     """The best on validation images at width 1, with a seed of its own."""
     options = replace(options_of(name, problem), weights=kind, seed=TUNING_SEED)  # type: ignore[arg-type]
-    rate, entries, _ = tuned(problem.task, TrainingRun(options), RATES[kind], UNFINISHED / name, shown)
+    rate, entries, _ = choose_rate(problem.task, TrainingRun(options), RATES[kind], UNFINISHED / name, shown)
     write(name, f"rates_{kind}", entries, ["runs"])
     return rate
 
@@ -68,7 +68,7 @@ def effects(name: str, problem: Problem) -> None:
         "drift": replace(ideal, drift="by_conductance"),
         "all effects": Physics(drift="by_conductance"),
     }
-    base = replace(options_of(name, problem), rate=rate_of(name, problem, "hybrid"), batch_s=LONG_BATCH_S)
+    base = replace(options_of(name, problem), rate=rate_of(name, problem, "hybrid"), step_s=LONG_STEP_S)
     done(name, "effects", problem, variants(name, base, {key: HybridOptions(kind) for key, kind in kinds.items()}))
 
 

@@ -65,7 +65,7 @@ def train(
     opt.check_place(out)
     try:
         from imcsim.training.hic.ageing import AgeingOptions
-        from imcsim.training.study.request import StudySpec, hybrid_options
+        from imcsim.training.study.spec import StudySpec, hybrid_options
         from imcsim.training.study.study import study
     except ModuleNotFoundError as error:
         raise ImcsimError("imcsim train", f"needs {error.name}", "pip install 'imcsim[train]'") from None

@@ -1,4 +1,4 @@
-"""Peak figures that follow from a hardware file, as papers print them."""
+"""Compute peak figures that follow from a hardware file, as papers print them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ LEVELS = ("crossbar", "unit", "tile", "chip")
 
 
 def level_sum(hardware: Hardware, level: str, field: str) -> float:
-    """The sum of a field of the price rows (``area_um2``, ``peak_uw``) over one crossbar, unit, tile or chip."""
+    """Return the sum of a field of the price rows (``area_um2``, ``peak_uw``) over one crossbar, unit, tile or chip."""
     inside = [part for part in hardware.all_parts().values() if LEVELS.index(part.per) <= LEVELS.index(level)]
     return float(sum(getattr(part, field) * hardware.n_groups(part.per) for part in inside) / hardware.n_groups(level))
 
 
 def mvm_latency_ns(hardware: Hardware, precision: Precision) -> float:
-    """Time between two vectors on a full crossbar: input phases times the time of a phase, no pipeline fill."""
+    """Return the time between two vectors on a full crossbar: input phases times their time, no pipeline fill."""
     phases = hardware.input_phases(precision.input_bits, hardware.crossbar.rows)
     return phases * hardware.phase_cycles(hardware.crossbar.columns) * 1000 / hardware.chip.clock_mhz
 
 
 def mvm_energy_pj(hardware: Hardware, precision: Precision) -> float:
-    """Energy of crossbars and converters for one vector times as many weights as a crossbar has cells."""
+    """Return the energy of crossbars and converters for one vector times as many weights as a crossbar has cells."""
     costs, rows, columns = CostTable.of(hardware), hardware.crossbar.rows, hardware.crossbar.columns
     digits = -(-precision.input_bits // hardware.crossbar.dac_bits)
     conversions = columns * hardware.input_phases(precision.input_bits, rows)
@@ -35,7 +35,7 @@ def mvm_energy_pj(hardware: Hardware, precision: Precision) -> float:
 
 
 def peak_tops(hardware: Hardware, precision: Precision) -> float:
-    """Operations (two per multiply-accumulate) per picosecond with every crossbar busy."""
+    """Return the operations (two per multiply-accumulate) per picosecond with every crossbar busy."""
     weights = hardware.crossbar.rows * hardware.crossbar.columns / hardware.weight_columns(precision.weight_bits)
     operations = 2 * hardware.n_crossbars * weights
     return operations / mvm_latency_ns(hardware, precision) * units.NS_PER_S / units.TERA
@@ -54,7 +54,7 @@ def _chip_area_mm2(hardware: Hardware, precision: Precision) -> float:
 
 
 def _printed_gops_per_w(hardware: Hardware, precision: Precision) -> float:
-    """Peak over power as papers print them: four and three significant digits."""
+    """Return peak over power as papers print them: four and three significant digits."""
     return float(f"{peak_tops(hardware, precision):.4g}") / float(f"{_chip_power_w(hardware, precision):.3g}") * 1000
 
 

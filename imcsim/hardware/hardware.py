@@ -155,7 +155,7 @@ class Hardware(Spec):
         return config.canonical_hash(self.model_dump(mode="json"))
 
     def _is_assumed(self, key: str) -> bool:
-        return self.source(key).startswith(provenance.ASSUMED)
+        return provenance.is_assumed(self.source(key))
 
     def _sources_below(self, block: str, suffix: str) -> list[str]:
         return [self.source(key) for key in self.numbers() if key.startswith(block) and key.endswith(suffix)]

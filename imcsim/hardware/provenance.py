@@ -1,4 +1,4 @@
-"""Where every declared number comes from: sentences for the keys of chip, tile, crossbar and cell.
+"""Say where every declared number comes from: sentences for the keys of chip, tile, crossbar and cell.
 
 A file's ``sources`` map a dotted key, or the beginning of one, to a sentence; the longest that fits speaks for a key.
 Once loaded, every key has its own sentence, so that a file that extends another answers for its own numbers only.
@@ -17,28 +17,36 @@ ASSUMED = "assumed"  # a sentence that begins so marks a number that nobody publ
 
 
 def tree(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What is declared in chip, tile, crossbar and cell, by dotted key."""
+    """Return what is declared in chip, tile, crossbar and cell, by dotted key."""
     return dict(config.leaves({key: data[key] for key in TREE if key in data}))
 
 
 def numbers(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers among them, which need a source; a list counts as one."""
+    """Return the numbers among them, which need a source; a list counts as one."""
     return {key: value for key, value in tree(data).items() if isinstance(value, (int, float, list))}
 
 
 def lookup(sources: Mapping[str, str], key: str) -> str:
-    """The sentence of the longest entry that begins ``key``; empty where there is none."""
+    """Return the sentence of the longest entry that begins ``key``; empty where there is none."""
     prefixes = [prefix for prefix in sources if covers(prefix, key)]
     return sources[max(prefixes, key=len)] if prefixes else ""
 
 
+def is_assumed(source: str) -> bool:
+    """Say whether a sentence marks a number that nobody published."""
+    return source.startswith(ASSUMED)
+
+
 def covers(prefix: str, key: str) -> bool:
-    """Is ``key`` the block ``prefix`` itself or inside it?"""
+    """Say whether ``key`` is the block ``prefix`` itself or inside it."""
     return key == prefix or key.startswith(f"{prefix}.")
 
 
 def add_layer(data: dict[str, Any], layer: dict[str, Any], where: str) -> dict[str, Any]:
-    """One file over what it extends, with one sentence per key; ImcsimError where a number of the file has none."""
+    """Put one file over what it extends, with one sentence per key.
+
+    Raises ImcsimError where a number of the file has no source.
+    """
     _check(layer, where)
     merged = config.merge(data, {key: value for key, value in layer.items() if key != "sources"})
     merged["sources"] = resolve(merged, tree(layer), layer.get("sources", {}), data.get("sources", {}))
@@ -46,12 +54,12 @@ def add_layer(data: dict[str, Any], layer: dict[str, Any], where: str) -> dict[s
 
 
 def resolve(
-    data: Mapping[str, Any], own: Iterable[str], new: Mapping[str, str], old: Mapping[str, str]
+    data: Mapping[str, Any], changed: Iterable[str], new: Mapping[str, str], old: Mapping[str, str]
 ) -> dict[str, str]:
-    """One sentence per key of the tree: from ``new`` for the keys that are ``own``, from ``old`` for the others."""
-    mine = set(own)
-    found = {key: lookup(new if key in mine else old, key) for key in tree(data)}
-    return {key: sentence for key, sentence in found.items() if sentence}
+    """Return one sentence per key of the tree: for ``changed`` keys from ``new``, for the others from ``old``."""
+    changed_keys = set(changed)
+    sentences = {key: lookup(new if key in changed_keys else old, key) for key in tree(data)}
+    return {key: sentence for key, sentence in sentences.items() if sentence}
 
 
 def _check(layer: dict[str, Any], where: str) -> None:

@@ -88,7 +88,7 @@ class UpdateCircuit(Spec):
         return [
             f"{self.name}.{key} = {value:g}: {self.source(key)}"
             for key, value in self._numbers().items()
-            if self.source(key).startswith(provenance.ASSUMED)
+            if provenance.is_assumed(self.source(key))
         ]
 
     def _numbers(self) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""IR drop: what the resistance of its wires makes of a crossbar of linear cells, exactly and by a cheap model.
+"""Compute IR drop: what the resistance of its wires makes of a crossbar of linear cells, exactly and by a cheap model.
 
 Row i is driven from the left at v_i behind ``driver_ohm``; column j ends at the bottom in ``sense_ohm`` and a virtual
 ground. Every cell adds one segment to both its wires: a wordline's first one lies between driver and first cell, a
@@ -28,7 +28,7 @@ USIEMENS_PER_SIEMENS = 1e6
 
 @dataclass(frozen=True)
 class Wires:
-    """Resistances of one crossbar; any may be 0."""
+    """Hold the resistances of one crossbar; any may be 0."""
 
     wordline_ohm: float  # per cell
     bitline_ohm: float  # per cell
@@ -36,7 +36,7 @@ class Wires:
     sense_ohm: float = 0.0
 
     def __post_init__(self) -> None:
-        """Raises ImcsimError for a resistance that is none."""
+        """Raise ImcsimError for a resistance that is none."""
         for field in fields(self):
             value = getattr(self, field.name)
             if not (math.isfinite(value) and value >= 0):
@@ -44,17 +44,17 @@ class Wires:
 
     @property
     def wordline(self) -> tuple[float, float]:
-        """Resistance to the first cell of a wordline and from cell to cell, in 1/uS."""
+        """Return the resistance to the first cell of a wordline and from cell to cell, in 1/uS."""
         return (self.driver_ohm + self.wordline_ohm) / USIEMENS_PER_SIEMENS, self.wordline_ohm / USIEMENS_PER_SIEMENS
 
     @property
     def bitline(self) -> tuple[float, float]:
-        """The same of a bitline, beginning at its sense end."""
+        """Return the resistance to the first cell of a bitline, from its sense end, and from cell to cell, in 1/uS."""
         return (self.sense_ohm + self.bitline_ohm) / USIEMENS_PER_SIEMENS, self.bitline_ohm / USIEMENS_PER_SIEMENS
 
 
 def effective_usiemens(g_usiemens: Floats, wires: Wires) -> Floats:
-    """G_eff (rows, columns), exact: the currents in uA of inputs v (n, rows) in V are v @ G_eff.
+    """Return G_eff (rows, columns), exact: the currents in uA of inputs v (n, rows) in V are v @ G_eff.
 
     ``g_usiemens``: (rows, columns), >= 0. From the top row down, the bitlines above a row are a Norton source, that is
     short-circuit currents and an admittance matrix: each row adds its own, and every segment is a resistance in series.
@@ -75,7 +75,7 @@ def effective_usiemens(g_usiemens: Floats, wires: Wires) -> Floats:
 
 
 def ladder_usiemens(g_usiemens: Floats, wires: Wires) -> Floats:
-    """The cheap model of G_eff (rows, columns): each line as if those across it had no resistance.
+    """Return the cheap model of G_eff (rows, columns): each line as if those across it had no resistance.
 
     Exact where only one kind of line has resistance, else to first order in the resistances (``ladder_error_frac``).
     """
@@ -86,7 +86,7 @@ def ladder_usiemens(g_usiemens: Floats, wires: Wires) -> Floats:
 
 
 def ladder_error_frac(g_usiemens: Floats, wires: Wires) -> float:
-    """The most that the cheap model gets a column current wrong, for any inputs from 0 to 1 V, over the largest one."""
+    """Return the largest error of a column current by the cheap model over the largest one, inputs from 0 to 1 V."""
     exact = effective_usiemens(g_usiemens, wires)
     wrong = ladder_usiemens(g_usiemens, wires) - exact
     worst = np.maximum(wrong.clip(min=0).sum(axis=0), abs(wrong.clip(max=0).sum(axis=0))).max()
@@ -94,13 +94,16 @@ def ladder_error_frac(g_usiemens: Floats, wires: Wires) -> float:
 
 
 class Network:
-    """All nodes of a crossbar and one sparse LU of them: the slower way to G_eff, and the one for nonlinear cells.
+    """Solve all nodes of a crossbar with one sparse LU: the slower way to G_eff, and the one for nonlinear cells.
 
     Nodes are the drivers, the senses, and what lies between segments of resistance; a resistance of 0 joins nodes.
     """
 
     def __init__(self, g_usiemens: Floats, wires: Wires) -> None:
-        """``g_usiemens``: (rows, columns), >= 0. Raises ImcsimError for cells that are none."""
+        """Factorise the network of ``g_usiemens``, (rows, columns), >= 0.
+
+        Raises ImcsimError for cells that are none.
+        """
         self.g = _checked(g_usiemens)
         rows, columns = self.g.shape
         words = _Lines(np.arange(rows), columns, *wires.wordline, rows + columns)
@@ -117,14 +120,14 @@ class Network:
         self._lu = splu(inner, "MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options) if inner.shape[0] else None
 
     def effective_usiemens(self) -> Floats:
-        """G_eff (rows, columns) as of the function of that name; by the adjoint, one solution for each column."""
+        """Return G_eff (rows, columns) as the function of that name; by the adjoint, one solution for each column."""
         rows, columns = self.g.shape
         potentials = np.zeros((rows + columns, columns))
         potentials[rows:] = np.eye(columns)
         return np.asarray(-(self._to_ends @ self._nodes(potentials))[:rows])
 
     def nonlinear_ua(self, v: Floats, cell_ua: CellCurrent, tolerance_v: float = 1e-9, max_steps: int = 100) -> Floats:
-        """Currents in uA (n, columns) of inputs ``v`` (n, rows) in V through cells that follow ``cell_ua``.
+        """Return currents in uA (n, columns) of inputs ``v`` (n, rows) in V through cells that follow ``cell_ua``.
 
         ``cell_ua`` takes the voltages of the cells, (n, rows, columns), and their uS at 0 V, (rows, columns). What a
         cell carries beyond its linear part is injected as a source, and found again from the new voltages, until no
@@ -149,7 +152,7 @@ class Network:
         )
 
     def _nodes(self, potentials: Floats, injected: Floats | None = None) -> Floats:
-        """Potentials of all nodes from those of the ends; ``injected`` leaves each node through its cells, in uA."""
+        """Return all potentials from those of the ends; ``injected`` leaves each node through its cells, in uA."""
         if self._lu is None:
             return potentials
         known = -(self._to_inner @ potentials) - (0.0 if injected is None else injected[self._inner])
@@ -157,17 +160,17 @@ class Network:
 
 
 def sinh_cell(scale_v: float) -> CellCurrent:
-    """I = G s sinh(V / s): tunnelling and hopping cells; nearly linear far below ``scale_v``."""
+    """Return I = G s sinh(V / s): tunnelling and hopping cells; nearly linear far below ``scale_v``."""
     return lambda v, g: np.asarray(g * scale_v * np.sinh(v / scale_v))
 
 
 def cubic_cell(cubic_per_v2: float) -> CellCurrent:
-    """I = G (V + c V^3)."""
+    """Return I = G (V + c V^3)."""
     return lambda v, g: np.asarray(g * (v + cubic_per_v2 * v**3))
 
 
 class _Lines:
-    """Nodes (n_lines, n_cells + 1) of equal lines from their ends on, and the segments between those that differ."""
+    """Number the nodes (n_lines, n_cells + 1) of lines from their ends on, and the segments between them."""
 
     def __init__(self, ends: Ints, n_cells: int, first: float, wire: float, free: int) -> None:
         resistances = np.full(n_cells, wire)
@@ -182,7 +185,10 @@ class _Lines:
 
 
 def _differences(edges: Ints) -> sparse.csr_array:
-    """(n_edges, n_nodes): potential at the beginning less that at the end of each edge; nodes numbered without gaps."""
+    """Return (n_edges, n_nodes): potential at the beginning less that at the end of each edge.
+
+    Nodes are numbered without gaps.
+    """
     used, index = np.unique(edges, return_inverse=True)
     n = edges.shape[1]
     signs, at = np.repeat([1.0, -1.0], n), np.tile(np.arange(n), 2)

@@ -1,1 +1,1 @@
-"""What anybody gets to see: reports, tables, figures, traces and texts for the terminal."""
+"""Show what anybody gets to see: reports, tables, figures, traces and texts for the terminal."""

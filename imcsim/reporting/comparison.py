@@ -1,4 +1,4 @@
-"""A comparison: its rows, their ratios to the better of both kinds of reprogramming, and its files."""
+"""Hold a comparison: its rows, their ratios to the better of both kinds of reprogramming, and its files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BASELINES = ("reprogram", "reprogram_packed")
 
 @dataclass(frozen=True)
 class Row:
-    """One scheme with one write preset and batch; figures are None where the scheme cannot run the network.
+    """Describe one scheme with one write preset and batch; figures are None where the scheme cannot run the network.
 
     Accuracies are None also where no images were given.
 
@@ -57,12 +57,12 @@ class Row:
 
     @property
     def excess_frac(self) -> float:
-        """Simulated over closed-form cycles, less one; 0 where the scheme cannot run."""
+        """Return simulated over closed-form cycles, less one; 0 where the scheme cannot run."""
         return (_ratio(self.cycles_per_inference, self.closed_form_cycles) or 1.0) - 1
 
 
 def with_ratios(rows: Sequence[Row]) -> list[Row]:
-    """The rows with their ratios to the better of both kinds of reprogramming."""
+    """Return the rows with their ratios to the better of both kinds of reprogramming."""
     best: dict[tuple[str, int], Row] = {}
     for row in rows:
         if row.scheme in BASELINES:
@@ -72,6 +72,7 @@ def with_ratios(rows: Sequence[Row]) -> list[Row]:
 
 
 def cycles(row: Row) -> float:
+    """Return the cycles per inference of a row that could be run."""
     assert row.cycles_per_inference is not None
     return row.cycles_per_inference
 
@@ -92,7 +93,7 @@ def _ratio(mine: float | None, base: float | None) -> float | None:
 
 @dataclass(frozen=True)
 class Crossover:
-    """The batch from which the baseline is faster than a scheme; None where there is none, with the reason in words."""
+    """Name the batch from which the baseline is faster than a scheme; None where there is none, and why in words."""
 
     write: str
     scheme: str
@@ -107,7 +108,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows and crossovers of a comparison; ``frame`` and ``crossover_frame`` are DataFrames.
+    """Hold rows and crossovers of a comparison; ``frame`` and ``crossover_frame`` are DataFrames.
 
     Cycles and energies are per inference; ratios are to the baseline of the same write preset and batch.
     """
@@ -120,7 +121,7 @@ class Comparison:
 
     @cached_property
     def frame(self) -> DataFrame:
-        """One row per write preset, batch and scheme."""
+        """Return one row per write preset, batch and scheme."""
         from pandas import DataFrame
 
         names = [field.name for field in fields(Row) if field.name != "line"]
@@ -128,29 +129,33 @@ class Comparison:
 
     @cached_property
     def crossover_frame(self) -> DataFrame:
-        """The batch from which the baseline is faster, per write preset and scheme."""
+        """Return the batch from which the baseline is faster, per write preset and scheme."""
         from pandas import DataFrame
 
         return DataFrame([asdict(crossover) for crossover in self.crossovers])
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of compare.json."""
+        """Return the content of compare.json."""
         return {
-            "schema_version": SCHEMA_VERSION, "imcsim_version": VERSION, "workload": self.workload,
-            "hardware": self.hardware, **self.settings, "rows": [asdict(row) for row in self.rows],
+            "schema_version": SCHEMA_VERSION,
+            "imcsim_version": VERSION,
+            "workload": self.workload,
+            "hardware": self.hardware,
+            **self.settings,
+            "rows": [asdict(row) for row in self.rows],
             "crossovers": [asdict(crossover) for crossover in self.crossovers],
-        }  # fmt: skip
+        }
 
     @property
     def _crossings(self) -> dict[str, list[tuple[str, float]]]:
-        """By write preset, the (scheme, batch) that are stated, so that figure and table agree."""
+        """Return by write preset the (scheme, batch) that are stated, so that figure and table agree."""
         writes = dict.fromkeys(row.write for row in self.rows)
         simulated = [(c.write, c.scheme, c.simulated_batch) for c in self.crossovers]
         return {write: [(scheme, batch) for w, scheme, batch in simulated if w == write and batch] for write in writes}
 
     @property
     def waits(self) -> list[str]:
-        """A sentence for every row that took more than 1 % longer than its closed form."""
+        """Return a sentence for every row that took more than 1 % longer than its closed form."""
         return [
             f"{row.write}, batch {row.batch}, {row.scheme}: {100 * row.excess_frac:.1f} % above the closed form; "
             f"{row.waited_for}"
@@ -160,7 +165,7 @@ class Comparison:
 
     @property
     def name(self) -> str:
-        """The name of its directory: workload, hardware and a hash of all that matters."""
+        """Return the name of its directory: workload, hardware and a hash of all that matters."""
         content = [self.workload, self.hardware, dict(self.settings), VERSION]
         return f"compare-{self.workload}-{self.hardware}-{canonical_hash(content)}"
 

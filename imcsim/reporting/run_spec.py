@@ -1,4 +1,4 @@
-"""Everything that decides the result of a run, as one object."""
+"""Say what a run is asked for: everything that decides its result, as one object."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """Everything that decides the result of a run."""
+    """Hold everything that decides the result of a run."""
 
     workload: Workload
     hardware: Hardware

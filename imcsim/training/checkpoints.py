@@ -1,4 +1,4 @@
-"""What a training has reached, in a file that is whole or not there, and that only the same training goes on from."""
+"""Keep what a training has reached in a file that is whole or not there; only the same training goes on from it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def save_checkpoint(path: Path, identity: str, content: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path, identity: str) -> dict[str, Any]:
-    """What was kept; nothing where there is no file. Raises ImcsimError for another training, or a broken file."""
+    """Return what was kept, nothing without a file. Raises ImcsimError for another training, or a broken file."""
     if not path.exists():
         return {}
     try:

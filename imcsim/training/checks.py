@@ -1,4 +1,4 @@
-"""Refusals of options that cannot be, in the words of the command line."""
+"""Refuse options that cannot be, in the words of the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks to train: each a function of (channels, classes, width) that gives a fresh module."""
+"""Build networks to train: each is a function of (channels, classes, width) that gives a fresh module."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def _wide(channels: int, width: float) -> int:
 
 
 def mlp(channels: int, classes: int, width: float) -> nn.Module:
-    """One hidden layer of 64 units, for small images of any size."""
+    """Build one hidden layer of 64 units, for small images of any size."""
     hidden = _wide(64, width)
     first = nn.LazyLinear(hidden, bias=False)
     return nn.Sequential(nn.Flatten(), first, nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, classes))
 
 
 def small_cnn(channels: int, classes: int, width: float) -> nn.Module:
-    """Four layers for images of 28x28 or 32x32: convolutions of 8, 16, 32 channels, the last two halving the size."""
+    """Build four layers for images of 28x28 or 32x32; each convolution, of 8, 16, 32 channels, halves the size."""
     sizes = [channels, *(_wide(n, width) for n in (8, 16, 32))]
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
@@ -31,14 +31,17 @@ def small_cnn(channels: int, classes: int, width: float) -> nn.Module:
 
 
 class _Residual(nn.Module):
-    """Two convolutions and a shortcut, which is a 1x1 convolution where shapes differ."""
+    """Compute two convolutions and a shortcut, which is a 1x1 convolution where shapes differ."""
 
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(),
-            nn.Conv2d(after, after, 3, 1, 1, bias=False), nn.BatchNorm2d(after),
-        )  # fmt: skip
+            nn.Conv2d(before, after, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(after),
+            nn.ReLU(),
+            nn.Conv2d(after, after, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(after),
+        )
         same = before == after and stride == 1
         self.shortcut: nn.Module = nn.Identity()
         if not same:
@@ -62,12 +65,12 @@ def _resnet(sizes: tuple[int, ...], blocks: int, channels: int, classes: int, wi
 
 
 def resnet8(channels: int, classes: int, width: float) -> nn.Module:
-    """Eight layers of 16, 32 and 64 channels, for images of 32x32 (as in MLPerf Tiny)."""
+    """Build eight layers of 16, 32 and 64 channels, for images of 32x32 (as in MLPerf Tiny)."""
     return _resnet((16, 32, 64), 1, channels, classes, width)
 
 
 def resnet32(channels: int, classes: int, width: float) -> nn.Module:
-    """33 convolutions of 16, 28 and 56 channels: 361,712 weights at width 1, as in Joshi et al., Nat. Commun. 2020."""
+    """Build 33 convolutions of 16, 28 and 56 channels: 361,712 weights at width 1 (Joshi et al., Nat. Commun. 2020)."""
     return _resnet((16, 28, 56), 5, channels, classes, width)
 
 

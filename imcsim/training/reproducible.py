@@ -1,4 +1,4 @@
-"""How PyTorch computes here: the same result from the same seed, on a given number of threads."""
+"""Set how PyTorch computes here: the same result from the same seed, on a given number of threads."""
 
 from __future__ import annotations
 

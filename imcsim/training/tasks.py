@@ -1,4 +1,4 @@
-"""What is learnt: a network and its images, and what stands for all that decides the result."""
+"""Describe what is learnt: a network and its images, and what stands for all that decides the result."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OURS = ("torch", "imcsim")  # whose code the version stands for
 
 @dataclass(frozen=True)
 class Task:
-    """A network, images to train on, and other images for the test, by which nothing is chosen."""
+    """Hold a network, images to train on, and other images for the test, by which nothing is chosen."""
 
     network: Network
     data: Dataset
@@ -36,19 +36,19 @@ class Task:
 
     @property
     def classes(self) -> int:
-        """As many as there are labels in the training images."""
+        """Return as many classes as there are labels in the training images."""
         return int(self.data.labels.max()) + 1
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """(channels, height, width)"""
+        """Return (channels, height, width)."""
         return self.data.images.shape[1:]
 
     def check(self) -> None:
         """Raise ImcsimError where the images do not belong together."""
-        own, unseen = self.image_shape, self.test.images.shape[1:]
-        if own != unseen:
-            problem = f"its images are {_said(unseen)}, those of {self.data.name} are {_said(own)}"
+        shape, test_shape = self.image_shape, self.test.images.shape[1:]
+        if shape != test_shape:
+            problem = f"its images are {_said(test_shape)}, those of {self.data.name} are {_said(shape)}"
             raise ImcsimError(self.test.name, problem, "give test images of the same kind")
         for data in (self.data, self.test):
             if data.labels.min() < 0:
@@ -58,7 +58,7 @@ class Task:
             raise ImcsimError(self.test.name, problem, "number the classes of both in the same way")
 
     def build(self, width: float, seed: int) -> nn.Module:
-        """A fresh network. Raises ImcsimError where it does not take the images, or does not give the classes."""
+        """Build a fresh network. Raises ImcsimError where it does not take the images, or does not give the classes."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(random_streams.rng(seed, "initial weights").integers(1 << 62)))
             try:
@@ -71,7 +71,7 @@ class Task:
         return network
 
     def _try(self, network: nn.Module) -> None:
-        """Two images, which also gives lazy layers their weights."""
+        """Try two images, which also gives lazy layers their weights."""
         network.eval()
         try:
             with torch.no_grad():
@@ -85,7 +85,7 @@ class Task:
             raise ImcsimError("--network", problem, HINT)
 
     def fingerprint(self, width: float, seed: int) -> str:
-        """Stands for images, labels and network, its code and first weights, and the version."""
+        """Return what stands for images, labels and network, its code and first weights, and the version."""
         return canonical_hash([self._images, network_hash(self.build(width, seed)), VERSION])
 
     @cached_property
@@ -94,7 +94,7 @@ class Task:
 
 
 def is_normalised(network: nn.Module) -> bool:
-    """Whether there is a batch normalisation in it."""
+    """Say whether there is a batch normalisation in a network."""
     return any(isinstance(module, _BatchNorm) for module in network.modules())
 
 
@@ -108,7 +108,7 @@ def _first(error: Exception) -> str:
 
 
 def data_hash(data: Dataset) -> str:
-    """Of all pixels and labels."""
+    """Return a hash of all pixels and labels."""
     content = hashlib.sha256()
     for array in (data.images, data.labels):
         content.update(f"{array.shape} {array.dtype}".encode() + np.ascontiguousarray(array).tobytes())
@@ -116,7 +116,7 @@ def data_hash(data: Dataset) -> str:
 
 
 def network_hash(network: nn.Module) -> str:
-    """Of its layers, its values, and the files in which its own kinds of modules are written."""
+    """Return a hash of a network's layers, its values, and the files in which its own kinds of modules are written."""
     content = hashlib.sha256(repr(network).encode())
     for file in sorted({_file(type(module)) for module in network.modules()} - {""}):
         content.update(Path(file).read_bytes())

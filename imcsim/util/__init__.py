@@ -1,1 +1,1 @@
-"""What knows nothing of accelerators: errors, units, files, random streams, compiled code."""
+"""Hold what knows nothing of accelerators: errors, units, files, random streams, compiled code."""

@@ -1,4 +1,4 @@
-"""How kernels are compiled, when the compiled code of an earlier run may be used again, and on how many threads."""
+"""Say how kernels are compiled, when the compiled code of an earlier run may be used again, and on how many threads."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def fused(context, x, y, z):  # type: ignore[no-untyped-def]
 
 
 @contextmanager
-def limited(threads: int) -> Iterator[None]:
+def limit_threads(threads: int) -> Iterator[None]:
     """Let kernels use at most so many threads, and no more than this process has; only their speed changes."""
     config: Any = numba.config
     before = numba.get_num_threads()

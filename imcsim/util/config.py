@@ -1,4 +1,4 @@
-"""YAML and JSON files into frozen, checked classes, with errors that name file, key and remedy."""
+"""Read YAML and JSON files into frozen, checked classes, with errors that name file, key and remedy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from imcsim.util.errors import ImcsimError, did_you_mean
 
 
 class Spec(BaseModel):
-    """Base of everything declared: frozen, no unknown keys, no NaN, no silent type conversion."""
+    """Be the base of all that is declared: frozen, no unknown keys, no NaN, no silent type conversion."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
@@ -32,7 +32,7 @@ OWN_KEYS = ("name", "description", "published")  # they speak about one file, so
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Safe YAML that refuses a key given twice and reads 1e-3 as the number that it is."""
+    """Load YAML safely; it refuses a key given twice and reads 1e-3 as the number that it is."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -50,7 +50,7 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("+-0123
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; ImcsimError where the file is missing, broken or no mapping."""
+    """Return the mapping in a YAML file. Raises ImcsimError where the file is missing, broken or no mapping."""
     try:
         data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except yaml.YAMLError as error:
@@ -80,7 +80,7 @@ def _is_finite(data: Any) -> bool:
 
 
 def read_chain(kind: str, name: str, where: str = "", beside: Path | None = None) -> list[tuple[Path, dict[str, Any]]]:
-    """A file and all that it extends, base first; ``kind`` is the shipped folder in which names are looked up.
+    """Read a file and all that it extends, base first; ``kind`` is the shipped folder in which names are looked up.
 
     ``where`` says who asks and ``beside`` the folder of that file, for paths relative to it.
     Raises ImcsimError for a file that extends itself, directly or in a ring, with the ring printed.
@@ -101,7 +101,7 @@ def read_chain(kind: str, name: str, where: str = "", beside: Path | None = None
 
 
 def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with the keys of ``top`` over it, block by block; a block of another kind replaces the old one whole."""
+    """Return ``base`` with the keys of ``top`` over it, block by block; one of another kind replaces the old one."""
     merged = dict(base)
     for key, value in top.items():
         old: Any = base.get(key)
@@ -115,7 +115,7 @@ def _changes_kind(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 
 def apply_overrides(data: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """A copy of ``data`` with values set by dotted key; texts are read as YAML, so ``"6"`` becomes the number 6.
+    """Return a copy of ``data`` with values set by dotted key; texts are read as YAML, so ``"6"`` becomes the number 6.
 
     An override that changes the ``kind`` of a block clears the other keys of the block, so give them too.
     Raises ImcsimError for a key that does not exist, with the nearest one.
@@ -153,7 +153,7 @@ def _scalar(value: Any, where: str) -> Any:
 
 
 def leaves(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every (dotted key, value) at the end of nested blocks; a list counts as one value."""
+    """Yield every (dotted key, value) at the end of nested blocks; a list counts as one value."""
     if not isinstance(data, Mapping):
         yield path, data
         return
@@ -162,7 +162,7 @@ def leaves(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def canonical_hash(value: Any, length: int = 12) -> str:
-    """A short hash of any JSON-like value, independent of key order."""
+    """Return a short hash of any JSON-like value, independent of key order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 

@@ -1,4 +1,4 @@
-"""The one exception that a user may see."""
+"""Define the one exception that a user may see."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class ImcsimError(Exception):
-    """Bad input, said in one sentence: where, what is wrong, and what to do instead.
+    """Report bad input in one sentence: where, what is wrong, and what to do instead.
 
     The command line prints it without a traceback and exits with code 2.
     """
@@ -18,12 +18,12 @@ class ImcsimError(Exception):
         super().__init__(f"{where}: {problem}{tail}")
 
     def __reduce__(self) -> tuple[type[ImcsimError], tuple[str, str, str]]:
-        """So that it passes from one process to another."""
+        """Let the error pass from one process to another."""
         return type(self), (self.where, self.problem, self.suggestion)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A suggestion that names the nearest known word, or lists them all."""
+    """Return a suggestion that names the nearest known word, or lists them all."""
     names = sorted(known)
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names)}"

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Write files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HINT = "choose another place with --out"
 
 @contextmanager
 def run_directory(parent: Path, name: str) -> Iterator[Path]:
-    """A temporary directory beside ``parent/name`` that takes its place when the block ends.
+    """Open a temporary directory beside ``parent/name`` that takes its place when the block ends.
 
     Whatever interrupts the block, Ctrl-C included, removes it and leaves what was there before. Raises ImcsimError
     where the place cannot be written.
@@ -58,7 +58,7 @@ def _replace_directory(new: Path, target: Path) -> None:
 
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
-    """A temporary path in the same directory that takes the place of ``path`` when the block ends.
+    """Open a temporary path in the same directory that takes the place of ``path`` when the block ends.
 
     It keeps the suffix, by which some writers choose the format. Raises ImcsimError where it cannot be written.
     """

@@ -1,4 +1,4 @@
-"""Will it fit into memory? Estimates before the work begins, so that nobody waits for a failure."""
+"""Estimate whether work will fit into memory before it begins, so that nobody waits for a failure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ GIB = 1 << 30
 
 
 def available_bytes() -> int:
-    """Memory of this machine that is free or can be freed."""
+    """Return the memory of this machine that is free or can be freed."""
     with suppress(OSError), open("/proc/meminfo", encoding="ascii") as file:  # Linux has the better answer
         for line in file:
             if line.startswith("MemAvailable:"):

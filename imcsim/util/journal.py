@@ -1,4 +1,4 @@
-"""What a long computation has found so far, line by line in a file, so that it can go on after an interruption."""
+"""Note what a long computation has found so far, line by line in a file, so that it can go on after an interruption."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Place = Path | Literal["nowhere"]
 
 
 class Journal:
-    """Entries by key, in ``folder/name.jsonl``; with 'nowhere' as folder they live in memory alone."""
+    """Keep entries by key, in ``folder/name.jsonl``; with 'nowhere' as folder they live in memory alone."""
 
     def __init__(self, folder: Place, name: str) -> None:
         self.path: Place = "nowhere" if isinstance(folder, str) else folder / f"{name}.jsonl"

@@ -1,4 +1,4 @@
-"""Progress bars on standard error for anything that takes longer than a second."""
+"""Show progress bars on standard error for anything that takes longer than a second."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def silent(done: int, total: int, step: str) -> None:
 
 @contextmanager
 def bar(title: str) -> Iterator[Progress]:
-    """A progress bar that appears after a second on a terminal, and goes when the work is done."""
+    """Open a progress bar that appears after a second on a terminal, and goes when the work is done."""
     if not sys.stderr.isatty():
         yield silent
         return

@@ -1,4 +1,4 @@
-"""Conversion constants and printing with SI prefixes: the only file with powers of ten."""
+"""Convert units and print with SI prefixes: this is the only file with powers of ten."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M
 
 
 def pj(power_uw: float, time_ps: float) -> float:
-    """Energy in pJ of a power in uW over a time in ps."""
+    """Return the energy in pJ of a power in uW over a time in ps."""
     return power_uw * time_ps * 1e-6
 
 
 def cycles(time_ns: float | Fraction, clock_mhz: float) -> int:
-    """Clock cycles that cover a time, rounded up once; exact for decimal inputs such as 0.78125 ns.
+    """Return the clock cycles that cover a time, rounded up once; exact for decimal inputs such as 0.78125 ns.
 
     A part in 10^12 is forgiven, for a time that was computed as a float: 1000 / 1200 ns at 1200 MHz is one cycle.
     """
@@ -31,12 +31,12 @@ def cycles(time_ns: float | Fraction, clock_mhz: float) -> int:
 
 
 def period_ps(clock_mhz: float) -> int:
-    """The clock period in whole picoseconds."""
+    """Return the clock period in whole picoseconds."""
     return round(1e6 / clock_mhz)
 
 
 def si(value: float, unit: str, digits: int = 4) -> str:
-    """A value with an SI prefix, such as ``si(2.5e-8, 's') == '25 ns'``."""
+    """Write a value with an SI prefix, such as ``si(2.5e-8, 's') == '25 ns'``."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g} {unit}"
     power = min(15, max(-15, 3 * math.floor(math.log10(abs(value)) / 3)))
@@ -47,7 +47,7 @@ TIMES_S = {"y": 365 * 86_400, "d": 86_400, "h": 3600, "min": 60, "s": 1}
 
 
 def age(seconds: float) -> str:
-    """An age in the largest unit that divides it, such as 1 d."""
-    whole = (unit for unit, size_s in TIMES_S.items() if seconds >= size_s and seconds % size_s == 0)
-    unit = next(whole, "s")
+    """Write an age in the largest unit that divides it, such as 1 d."""
+    dividing = (unit for unit, size_s in TIMES_S.items() if seconds >= size_s and seconds % size_s == 0)
+    unit = next(dividing, "s")
     return f"{seconds / TIMES_S[unit]:g} {unit}"

@@ -1,3 +1,3 @@
-"""The version of this package, which every report and trained file names."""
+"""Hold the version of this package, which every report and trained file names."""
 
 VERSION = "0.1.0"

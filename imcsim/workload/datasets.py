@@ -1,4 +1,4 @@
-"""Labelled images from the formats they come in: a folder of pictures, npz, CIFAR binaries, idx (MNIST)."""
+"""Read labelled images from the formats they come in: a folder of pictures, npz, CIFAR binaries, idx (MNIST)."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x
 
 @dataclass(frozen=True)
 class Dataset:
-    """``images``: (n, channels, height, width), or whatever shape an npz holds; ``labels``: (n,) int64."""
+    """Hold ``images``: (n, channels, height, width), or whatever shape an npz holds; ``labels``: (n,) int64."""
 
     name: str
     images: Array
     labels: NDArray[np.int64]
 
     def first(self, n: int) -> Dataset:
-        """The first ``n`` images. Raises ImcsimError where there are fewer, or n is below 1."""
+        """Return the first ``n`` images. Raises ImcsimError where there are fewer, or n is below 1."""
         if not 1 <= n <= len(self.labels):
             hint = "ask for 1 up to that many"
             raise ImcsimError(f"{self.name}: images {n}", f"there are {len(self.labels):,}", hint)
         return Dataset(self.name, self.images[:n], self.labels[:n])
 
     def scaled(self, mean: Sequence[float] = (0.0,), std: Sequence[float] = (1.0,)) -> NDArray[np.float32]:
-        """(n, channels, ...) pixels from 0 to 1, less ``mean`` over ``std`` per channel (one number for all, or each).
+        """Return (n, channels, ...) pixels from 0 to 1, less ``mean`` over ``std``, one number for all or per channel.
 
         Raises ImcsimError where their number does not fit the channels, or a spread is not positive.
         """
@@ -55,7 +55,7 @@ class Dataset:
 
 
 def load_dataset(path: str | Path) -> Dataset:
-    """Images and labels from a file or folder.
+    """Read images and labels from a file or folder.
 
     A folder of folders of pictures (labels are the folders in alphabetical order), an npz with ``images`` (or x) and
     ``labels`` (or y), CIFAR-10 or CIFAR-100 ``.bin`` files or a folder of them, an idx file of images with its labels
@@ -92,17 +92,17 @@ def _picture_folder(path: Path) -> tuple[Array, Array]:
     from PIL import Image
 
     classes = sorted(folder for folder in path.iterdir() if folder.is_dir())
-    found = [(file, label) for label, folder in enumerate(classes) for file in sorted(folder.iterdir())]
-    found = [(file, label) for file, label in found if file.suffix.lower() in PICTURES]
-    if not found:
+    labelled = [(file, label) for label, folder in enumerate(classes) for file in sorted(folder.iterdir())]
+    labelled = [(file, label) for file, label in labelled if file.suffix.lower() in PICTURES]
+    if not labelled:
         raise ImcsimError(str(path), "no folders with pictures in it", "put the pictures of each class into a folder")
-    pictures = [np.asarray(Image.open(file)) for file, _ in found]
+    pictures = [np.asarray(Image.open(file)) for file, _ in labelled]
     sizes = {picture.shape for picture in pictures}
     if len(sizes) > 1:
         raise ImcsimError(str(path), f"pictures of {len(sizes)} sizes", "resize them to what the network takes")
     stacked = np.stack(pictures)
     images = stacked[:, None] if stacked.ndim == 3 else np.moveaxis(stacked, -1, 1)
-    return images, np.array([label for _, label in found])
+    return images, np.array([label for _, label in labelled])
 
 
 def _npz(path: Path) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""A model as a workload file with what it holds: weights, and the integers that sample images make of every layer."""
+"""Export a model as a workload file with what it holds: weights, and the integers that sample images make of layers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def with_weights(model: str | Path) -> Workload:
-    """The trace of a quantised model with ``LAYER.weight`` (channels, rows), ``.bias_sums`` and ``.scale``.
+    """Return the trace of a quantised model with ``LAYER.weight`` (channels, rows), ``.bias_sums`` and ``.scale``.
 
     Weights are less their zero point, in int16. Raises ImcsimError for a model that is not quantised.
     """
@@ -27,7 +27,7 @@ def with_weights(model: str | Path) -> Workload:
 def with_samples(
     model: str | Path, data: str, images: int, mean: tuple[float, ...] = (0.0,), std: tuple[float, ...] = (1.0,)
 ) -> Workload:
-    """The same, and ``LAYER.input`` (images, positions, groups, rows) and ``.sums`` of the first images of a data set.
+    """Return the same with ``LAYER.input`` (images, positions, groups, rows) and ``.sums`` of the first images.
 
     Inputs are less their zero point, padding is 0. Raises ImcsimError where model and data do not fit.
     """
@@ -48,7 +48,7 @@ def _weights(network: QuantisedNetwork) -> Arrays:
 
 
 class _Recorder:
-    """An exact multiplication that keeps what it was given and what it gave."""
+    """Multiply exactly, and keep what was given and what came out."""
 
     def __init__(self) -> None:
         self.arrays: Arrays = {}

@@ -1,4 +1,4 @@
-"""A float ONNX network of images, as the quantiser needs it: not quantised yet, of a recent opset, with one input."""
+"""Read a float ONNX network of images as the quantiser needs it: not quantised yet, recent, with one input."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Con
 
 
 class FloatNetwork:
-    """A model that was read and checked: ``model`` has at least opset 13. Raises ImcsimError for any other file."""
+    """Hold a checked model: ``model`` has at least opset 13. Raises ImcsimError for any other file."""
 
     def __init__(self, path: str | Path) -> None:
         self.where = str(path)
         model = _load(self.where)
-        found = next((node.op_type for node in model.graph.node if _is_quantised(node.op_type)), None)
-        if found:
+        kind = next((node.op_type for node in model.graph.node if _is_quantised(node.op_type)), None)
+        if kind:
             hint = "give the float model, or run this one as it is"
-            raise ImcsimError(self.where, f"is quantised already ({found})", hint)
+            raise ImcsimError(self.where, f"is quantised already ({kind})", hint)
         self.model = _upgraded(model, self.where)
         self.model.ir_version = min(self.model.ir_version, NEWEST_IR)
         self.input = _the_input(self.model, self.where)
 
     @property
     def images_at_once(self) -> int:
-        """1, or 0 where the network takes any number of images."""
+        """Return 1, or 0 where the network takes any number of images."""
         return int(self.input.type.tensor_type.shape.dim[0].dim_value)
 
     def check_images(self, shape: tuple[int, ...], name: str) -> None:
         """Raise ImcsimError where images of a ``shape`` (without their number) are not what the network takes."""
         wanted = [dim.dim_value for dim in self.input.type.tensor_type.shape.dim][1:]  # 0 where any size will do
-        if len(wanted) != len(shape) or any(size and size != own for size, own in zip(wanted, shape, strict=True)):
+        if len(wanted) != len(shape) or any(size and size != given for size, given in zip(wanted, shape, strict=True)):
             problem = f"takes images of {_by(wanted)}, {name} has {_by(shape)} (channels first)"
             raise ImcsimError(self.where, problem, "give the data set that it was trained on, or resize the images")
 
     def run(self, images: Floats) -> NDArray[Any]:
-        """The network's first output for images (n, ...). Raises ImcsimError where the library refuses."""
+        """Return the network's first output for images (n, ...). Raises ImcsimError where the library refuses."""
         try:
             (scores,) = self._session.run([self.model.graph.output[0].name], {self.input.name: images})
         except Exception as error:  # the library raises many kinds
@@ -60,8 +60,8 @@ class FloatNetwork:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        whole = self.model.SerializeToString()
-        return onnxruntime.InferenceSession(whole, options, providers=["CPUExecutionProvider"])
+        content = self.model.SerializeToString()
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def _load(path: str) -> onnx.ModelProto:
@@ -89,7 +89,7 @@ def _upgraded(model: onnx.ModelProto, path: str) -> onnx.ModelProto:
 
 
 def _the_input(model: onnx.ModelProto, path: str) -> onnx.ValueInfoProto:
-    """The only input; it is float32 and takes 1 image, or any number of them."""
+    """Return the only input; it is float32 and takes 1 image, or any number of them."""
     constants = {item.name for item in model.graph.initializer}
     inputs: list[onnx.ValueInfoProto] = [item for item in model.graph.input if item.name not in constants]
     if len(inputs) != 1:

@@ -1,4 +1,4 @@
-"""The kinds of layers in a trace: shapes, bit widths, and how they must fit the layers they read.
+"""Describe the kinds of layers in a trace: shapes, bit widths, and how they must fit the layers they read.
 
 Shapes carry no batch dimension and put channels first: (channels, height, width), (channels, length),
 (features, tokens), or (features,). *Positions* are everything behind the channels: output pixels or tokens. One
@@ -16,7 +16,7 @@ from imcsim.util.config import Spec
 
 
 class Quantisation(Spec):
-    """Bits of a tensor; its scale and zero point, one number or one per channel, where the network states them."""
+    """Hold the bits of a tensor, and its scale and zero point, one or one per channel, where they are stated."""
 
     bits: PositiveInt = 8
     scale: tuple[float, ...] = ()
@@ -24,7 +24,7 @@ class Quantisation(Spec):
 
 
 class Window(Spec):
-    """The sliding window of a convolution or pooling, in one or two spatial dimensions."""
+    """Describe the sliding window of a convolution or pooling, in one or two spatial dimensions."""
 
     kernel: tuple[PositiveInt, ...]
     stride: tuple[PositiveInt, ...]
@@ -33,7 +33,7 @@ class Window(Spec):
     ceil_mode: bool = False  # round the output size up, as some poolings do
 
     def output_size(self, size: tuple[int, ...]) -> tuple[int, ...]:
-        """Positions per dimension that the window visits on an input of ``size``; 0 where it is too large."""
+        """Return the positions per dimension that the window visits on an input of ``size``; 0 if it is too large."""
         return tuple(self._positions(axis, size[axis]) for axis in range(len(self.kernel)))
 
     def _positions(self, axis: int, size: int) -> int:
@@ -48,7 +48,7 @@ class Window(Spec):
 
 
 class LayerBase(Spec):
-    """What all layers share: a unique name, the layers it reads, its output shape and the bits of its input."""
+    """Hold what all layers share: a unique name, the layers it reads, its output shape and the bits of its input."""
 
     n_inputs: ClassVar[int | None] = 1  # layers it reads; None for one or more
 
@@ -59,18 +59,21 @@ class LayerBase(Spec):
 
     @property
     def channels(self) -> int:
+        """Return the number of output channels."""
         return self.output_shape[0]
 
     @property
     def positions(self) -> int:
+        """Return the number of output positions."""
         return prod(self.output_shape[1:])
 
     @property
     def elements(self) -> int:
+        """Return the number of output elements."""
         return prod(self.output_shape)
 
     def problem(self, inputs: list[LayerBase]) -> str:
-        """Why the layer does not fit the layers it reads, or an empty string."""
+        """Say why the layer does not fit the layers it reads, in an empty string where it does."""
         if (self.n_inputs is None and inputs) or len(inputs) == self.n_inputs:
             return self.check_shapes(inputs) if inputs else ""
         words = {None: "at least one layer", 0: "nothing", 1: "one layer"}
@@ -78,12 +81,12 @@ class LayerBase(Spec):
         return f"a layer of this kind reads {wanted}, but inputs names {len(inputs)}"
 
     def check_shapes(self, inputs: list[LayerBase]) -> str:
-        """Why the shapes do not fit, or an empty string."""
+        """Say why the shapes do not fit, in an empty string where they do."""
         return ""
 
 
 class SameElements(LayerBase):
-    """Layers that keep the number of elements."""
+    """Describe layers that keep the number of elements."""
 
     def check_shapes(self, inputs: list[LayerBase]) -> str:
         same = self.elements == inputs[0].elements
@@ -91,7 +94,7 @@ class SameElements(LayerBase):
 
 
 class FewerElements(LayerBase):
-    """Layers that give no more elements than they read."""
+    """Describe layers that give no more elements than they read."""
 
     def check_shapes(self, inputs: list[LayerBase]) -> str:
         bigger = self.elements > inputs[0].elements
@@ -99,14 +102,14 @@ class FewerElements(LayerBase):
 
 
 class Input(LayerBase):
-    """A tensor that comes from outside: the image, the tokens, a cache of keys and values."""
+    """Describe a tensor that comes from outside: the image, the tokens, a cache of keys and values."""
 
     n_inputs: ClassVar[int | None] = 0
     kind: Literal["input"] = "input"
 
 
 class Conv(LayerBase):
-    """A convolution with constant weights, 1-D or 2-D, grouped or depthwise."""
+    """Describe a convolution with constant weights, 1-D or 2-D, grouped or depthwise."""
 
     kind: Literal["conv"] = "conv"
     in_channels: PositiveInt
@@ -116,7 +119,7 @@ class Conv(LayerBase):
 
     @property
     def rows(self) -> int:
-        """K: inputs of one output, C_in k^2 / groups."""
+        """Return K: inputs of one output, C_in k^2 / groups."""
         return self.in_channels // self.groups * prod(self.window.kernel)
 
     def check_shapes(self, inputs: list[LayerBase]) -> str:
@@ -129,7 +132,7 @@ class Conv(LayerBase):
 
 
 class Linear(LayerBase):
-    """A fully connected layer with constant weights, applied at every position."""
+    """Describe a fully connected layer with constant weights, applied at every position."""
 
     kind: Literal["linear"] = "linear"
     in_channels: PositiveInt
@@ -137,11 +140,12 @@ class Linear(LayerBase):
 
     @property
     def groups(self) -> int:
+        """Return 1, for all inputs are of one group."""
         return 1
 
     @property
     def rows(self) -> int:
-        """K: input features."""
+        """Return K: input features."""
         return self.in_channels
 
     def check_shapes(self, inputs: list[LayerBase]) -> str:
@@ -151,7 +155,7 @@ class Linear(LayerBase):
 
 
 class MatMul(LayerBase):
-    """A product of two activations (attention): ``heads`` products of (positions x inner) by (inner x columns)."""
+    """Describe a product of two activations (attention): ``heads`` times (positions x inner) by (inner x columns)."""
 
     n_inputs: ClassVar[int | None] = 2
     kind: Literal["matmul"] = "matmul"
@@ -170,12 +174,12 @@ class MatMul(LayerBase):
         return ""
 
     def _serves(self, elements: int, needed: int) -> bool:
-        """Whether an operand holds one matrix per head, or fewer that several heads share."""
+        """Say whether an operand holds one matrix per head, or fewer that several heads share."""
         return needed % elements == 0 and self.heads % (needed // elements) == 0
 
 
 class Pool(LayerBase):
-    """Maximum or average over a sliding window."""
+    """Describe a maximum or average over a sliding window."""
 
     kind: Literal["pool"] = "pool"
     mode: Literal["max", "avg"]
@@ -188,7 +192,7 @@ class Pool(LayerBase):
 
 
 class GlobalPool(LayerBase):
-    """Maximum or average over all positions."""
+    """Describe a maximum or average over all positions."""
 
     kind: Literal["global_pool"] = "global_pool"
     mode: Literal["max", "avg"]
@@ -203,7 +207,7 @@ RESIZING = ("pad", "expand", "resize", "gather")  # functions that enlarge their
 
 
 class Elementwise(LayerBase):
-    """An operation between tensors, or a tensor and a constant; smaller tensors are broadcast."""
+    """Describe an operation between tensors, or a tensor and a constant; smaller tensors are broadcast."""
 
     n_inputs: ClassVar[int | None] = None
     kind: Literal["elementwise"] = "elementwise"
@@ -225,25 +229,27 @@ class Elementwise(LayerBase):
 
 
 class Activation(SameElements):
-    """A function of each element: relu, gelu, sigmoid, ..."""
+    """Describe a function of each element: relu, gelu, sigmoid, ..."""
 
     kind: Literal["activation"] = "activation"
     function: str
 
 
 class Normalisation(SameElements):
-    """Batch (where it was not folded), layer or local response normalisation."""
+    """Describe a batch (where it was not folded), layer or local response normalisation."""
 
     kind: Literal["normalisation"] = "normalisation"
     function: str
 
 
 class Softmax(SameElements):
+    """Describe a softmax over the channels."""
+
     kind: Literal["softmax"] = "softmax"
 
 
 class Concat(LayerBase):
-    """Tensors side by side, along the channels or along the positions."""
+    """Describe tensors side by side, along the channels or along the positions."""
 
     n_inputs: ClassVar[int | None] = None
     kind: Literal["concat"] = "concat"
@@ -259,26 +265,26 @@ class Concat(LayerBase):
 
 
 class Reshape(SameElements):
-    """The same elements in another order or shape: flatten, transpose, channel shuffle. Nothing is computed."""
+    """Describe elements in another order or shape: flatten, transpose, channel shuffle. Nothing is computed."""
 
     kind: Literal["reshape"] = "reshape"
 
 
 class Slice(FewerElements):
-    """A part of a tensor: split, slice, gather. Nothing is computed."""
+    """Describe a part of a tensor: split, slice, gather. Nothing is computed."""
 
     kind: Literal["slice"] = "slice"
 
 
 class Reduce(FewerElements):
-    """A sum, mean, maximum or the like over some of the axes."""
+    """Describe a sum, mean, maximum or the like over some of the axes."""
 
     kind: Literal["reduce"] = "reduce"
     function: str
 
 
 class Unknown(LayerBase):
-    """An operator that was let through by request: it costs nothing, and the report says so."""
+    """Describe an operator that was let through by request: it costs nothing, and the report says so."""
 
     n_inputs: ClassVar[int | None] = None
     kind: Literal["unknown"] = "unknown"
@@ -297,12 +303,12 @@ KINDS: dict[str, type[LayerBase]] = {cls.model_fields["kind"].default: cls for c
 
 
 def n_weights(layer: WeightedLayer) -> int:
-    """Constant weights of a layer, K x N over all its groups."""
+    """Return the constant weights of a layer, K x N over all its groups."""
     return layer.rows * layer.channels
 
 
 def n_macs(layer: Layer) -> int:
-    """Multiply-accumulates of one inference."""
+    """Return the multiply-accumulates of one inference."""
     if isinstance(layer, WeightedLayer):
         return n_weights(layer) * layer.positions
     if isinstance(layer, MatMul):

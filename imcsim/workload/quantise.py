@@ -1,4 +1,4 @@
-"""Float networks to 8-bit integers: static quantisation by onnxruntime, with the ranges of activations from images.
+"""Quantise float networks to 8-bit integers: statically, by onnxruntime, with the ranges of activations from images.
 
 Weights are int8 and symmetric, activations uint8 with one scale per tensor, biases int32, as ``quantised`` reads
 them. Only what a layer reads is rounded: a sum passes its addition and its ReLU first, and the scores stay numbers.
@@ -29,7 +29,7 @@ SUMS = ["Conv", "Gemm", "MatMul", "Add"]  # their outputs are not rounded
 
 @dataclass(frozen=True)
 class QuantisedModel:
-    """What was done. ``layers``: how many weighted layers of each kind.
+    """Describe what was done. ``layers``: how many weighted layers of each kind.
 
     ``agreement_frac``: of the images, for how many the largest score stayed where it was. ``accuracy_frac``: of the
     'float' and the 'int8' network on the same images; empty where the labels are no classes of the network.
@@ -68,10 +68,10 @@ def quantise(
         quantised = QuantisedNetwork(onnx.load(str(partial)), str(target))
         scores["int8"] = batches.scores(quantised.run)
         bytes_after = partial.stat().st_size
-    answers = {name: found.argmax(axis=1) for name, found in scores.items()}
+    answers = {name: outputs.argmax(axis=1) for name, outputs in scores.items()}
     agreement = float((answers["float"] == answers["int8"]).mean())
     are_classes = images.labels.min() >= 0 and images.labels.max() < scores["float"].shape[1]
-    accuracy = {name: float((found == images.labels).mean()) for name, found in answers.items() if are_classes}
+    accuracy = {name: float((classes == images.labels).mean()) for name, classes in answers.items() if are_classes}
     return QuantisedModel(_kinds(quantised), n_images, bytes_before, bytes_after, agreement, accuracy)
 
 
@@ -81,7 +81,7 @@ def _kinds(network: QuantisedNetwork) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Batches:
-    """Images (n, ...) of the input ``name``, ``at_once`` of them at a time."""
+    """Yield images (n, ...) of the input ``name``, ``at_once`` of them at a time."""
 
     name: str
     images: Floats
@@ -92,12 +92,12 @@ class Batches:
         return ({self.name: self.images[start : start + self.at_once]} for start in starts)
 
     def scores(self, run: Callable[[Floats], NDArray[Any]]) -> NDArray[Any]:
-        """(n, scores) of a network."""
+        """Return (n, scores) of a network."""
         return np.concatenate([run(batch[self.name]) for batch in self]).reshape(len(self.images), -1)
 
 
 def _write(network: FloatNetwork, batches: Batches, per_channel: bool, target: Path) -> None:
-    """The library's two steps: shapes and fused normalisations, then ranges and scales."""
+    """Take the library's two steps: shapes and fused normalisations, then ranges and scales."""
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -107,10 +107,15 @@ def _write(network: FloatNetwork, batches: Batches, per_channel: bool, target: P
         try:
             quant_pre_process(given, prepared, skip_symbolic_shape=True)
             quantization.quantize_static(
-                prepared, target, _reader(batches), quant_format=quantization.QuantFormat.QDQ, per_channel=per_channel,
-                activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
+                prepared,
+                target,
+                _reader(batches),
+                quant_format=quantization.QuantFormat.QDQ,
+                per_channel=per_channel,
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
                 extra_options={"OpTypesToExcludeOutputQuantization": SUMS},
-            )  # fmt: skip
+            )
         except OSError:
             raise
         except Exception as error:  # the library raises many kinds
@@ -120,7 +125,7 @@ def _write(network: FloatNetwork, batches: Batches, per_channel: bool, target: P
 
 
 def _reader(batches: Batches) -> Any:
-    """The batches as the class that the quantiser asks for."""
+    """Return the batches as the class that the quantiser asks for."""
     from onnxruntime.quantization import CalibrationDataReader
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""The layer trace of a network: a checked list of layers in execution order, and the files that hold it.
+"""Hold the layer trace of a network: a checked list of layers in execution order, and the files that hold it.
 
 The kinds of layers are in ``layers.py``; the file format is described in ``docs/workloads.md``.
 """
@@ -59,7 +59,7 @@ Tensors = dict[str, "np.ndarray[Any, Any]"]
 
 
 class Workload(Spec):
-    """A network as a trace: checked, frozen, in execution order.
+    """Describe a network as a trace: checked, frozen, in execution order.
 
     Raises ImcsimError (through ``load_workload``) for unknown keys, repeated names, layers that read later layers
     (cycles) and shapes that do not fit, with the layer's name.
@@ -76,7 +76,7 @@ class Workload(Spec):
     _arrays: dict[str, Any] = PrivateAttr(default_factory=dict)  # tensors of a trace that was not saved yet
 
     def __eq__(self, other: object) -> bool:
-        """Equal traces, wherever they were loaded from."""
+        """Compare traces, wherever they were loaded from."""
         if not isinstance(other, Workload):
             return NotImplemented
         return all(getattr(self, field) == getattr(other, field) for field in type(self).model_fields)
@@ -86,11 +86,12 @@ class Workload(Spec):
 
     @cached_property
     def by_name(self) -> dict[str, Layer]:
+        """Return the layers by their names."""
         return {layer.name: layer for layer in self.layers}
 
     @cached_property
     def consumers(self) -> dict[str, tuple[str, ...]]:
-        """The layers that read each layer."""
+        """Return the layers that read each layer."""
         readers: dict[str, list[str]] = {layer.name: [] for layer in self.layers}
         for layer in self.layers:
             for name in dict.fromkeys(layer.inputs):
@@ -99,16 +100,17 @@ class Workload(Spec):
 
     @property
     def weighted(self) -> tuple[WeightedLayer, ...]:
+        """Return the layers with constant weights, in execution order."""
         return tuple(layer for layer in self.layers if isinstance(layer, WeightedLayer))
 
     @property
     def n_weights(self) -> int:
-        """Weights of conv and linear layers; biases and normalisation are not counted."""
+        """Return the weights of conv and linear layers; biases and normalisation are not counted."""
         return sum(n_weights(layer) for layer in self.weighted)
 
     @property
     def n_macs(self) -> int:
-        """Multiply-accumulates of one inference, the products of two activations included."""
+        """Return the multiply-accumulates of one inference, the products of two activations included."""
         return sum(n_macs(layer) for layer in self.layers)
 
     def check(self, where: str = "") -> None:
@@ -136,7 +138,7 @@ class Workload(Spec):
 
 
 def load_workload(name_or_path: str | Path) -> Workload:
-    """The shipped trace of that name, or the trace in that JSON or YAML file, checked.
+    """Load the shipped trace of that name, or the trace in that JSON or YAML file, checked.
 
     Raises ImcsimError for a missing, broken or inconsistent file, with the layer's name.
     """
@@ -169,7 +171,7 @@ def save_workload(workload: Workload, path: str | Path) -> None:
 
 
 def trace_text(workload: Workload) -> str:
-    """The JSON text of a trace: readable, in stable order."""
+    """Return the JSON text of a trace: readable, in stable order."""
     head = {key: getattr(workload, key) for key in ("version", "name", "description", "source", "tensors")}
     lines = [f"  {json.dumps(key)}: {json.dumps(value)}," for key, value in head.items() if value != ""]
     layers = ",\n".join("    " + json.dumps(_layer_dict(layer)) for layer in workload.layers)
@@ -177,7 +179,7 @@ def trace_text(workload: Workload) -> str:
 
 
 def load_tensors(workload: Workload) -> Tensors:
-    """Weights ('LAYER.weight', 'LAYER.bias', ...) and sample activations of a workload; empty where it has none.
+    """Read weights ('LAYER.weight', 'LAYER.bias', ...) and sample activations of a workload; empty where it has none.
 
     A weight has the shape (channels, rows), a bias (channels,). Raises ImcsimError where the file is missing or broken.
     """
@@ -195,7 +197,7 @@ def load_tensors(workload: Workload) -> Tensors:
 
 
 def with_tensors(workload: Workload, arrays: Mapping[str, np.ndarray[Any, Any]]) -> Workload:
-    """The workload with tensors in memory, which ``save_workload`` writes beside it."""
+    """Return the workload with tensors in memory, which ``save_workload`` writes beside it."""
     result = workload.model_copy(update={"tensors": f"{workload.name}.safetensors" if arrays else ""})
     result._arrays = dict(arrays)
     return result
@@ -214,7 +216,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A mapping from JSON, where a key that is given twice is a mistake."""
+    """Return a mapping from JSON, where a key that is given twice is a mistake."""
     result = dict(pairs)
     if len(result) < len(pairs):
         keys = [key for key, _ in pairs]
@@ -230,7 +232,7 @@ def _check_version(data: Mapping[str, Any], where: str) -> None:
 
 
 def _layer(item: Any, index: int, where: str) -> LayerBase:
-    """One layer from its mapping; mistakes are reported with its name."""
+    """Read one layer from its mapping; mistakes are reported with its name."""
     if not isinstance(item, dict):
         raise ImcsimError(f"{where}: layer {index}", "must be a mapping", "write name, kind, inputs and output_shape")
     place = f"{where}: layer '{item['name']}'" if isinstance(item.get("name"), str) else f"{where}: layer {index}"

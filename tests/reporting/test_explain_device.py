@@ -27,12 +27,12 @@ def example(kind: str, **fields: Any) -> DeviceSpec:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_is_drawn(kind: str, tmp_path: Path) -> None:
-    made = device_figure.draw_device(example(kind, stuck_on_frac=0.1), tmp_path / "new")
-    assert [path.name for path in made] == [f"device_{kind}.png", f"device_{kind}.svg"]
-    assert made[0].read_bytes().startswith(PNG)
-    drawn = made[1].read_text()
+    files = device_figure.draw_device(example(kind, stuck_on_frac=0.1), tmp_path / "new")
+    assert [path.name for path in files] == [f"device_{kind}.png", f"device_{kind}.svg"]
+    assert files[0].read_bytes().startswith(PNG)
+    drawn = files[1].read_text()
     assert all(title in drawn for title in ("Programming error", "Drift", "Read noise", kind))
-    assert sorted((tmp_path / "new").iterdir()) == made
+    assert sorted((tmp_path / "new").iterdir()) == files
 
 
 def test_a_panel_without_anything_in_it_says_so(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def load(trace: Execution, costs: Any, path: Path, cap: int = 200_000) -> dict[s
 
 
 def residual(n_images: int) -> Execution:
-    """A run of a residual network in which every operation converts."""
+    """Return a run of a residual network in which every operation converts."""
     job = resnet_like(16, (2, 1))
     ops = tuple(replace(op, actions={("adc", "convert"): 7.0}) for op in job.operations)
     return traced(replace(job, operations=ops), n_images)
@@ -44,7 +44,7 @@ def traced(job: Job, n_images: int) -> Execution:
 
 
 def check_format(document: dict[str, Any]) -> None:
-    """What Perfetto and chrome://tracing ask of a file."""
+    """Check what Perfetto and chrome://tracing ask of a file."""
     events = document["traceEvents"]
     assert [event["ts"] for event in events] == sorted(event["ts"] for event in events)
     for event in events:
@@ -71,7 +71,7 @@ def tracks_of(events: list[dict[str, Any]]) -> dict[tuple[int, int], list[dict[s
 
 
 def check_slices(events: list[dict[str, Any]]) -> None:
-    """On every track one slice ends before the next begins, and every track has a name."""
+    """Check that on every track one slice ends before the next begins, and that every track has a name."""
     named = {(e["pid"], e["tid"]) for e in events if e["name"] == "thread_name"}
     for place, slices in tracks_of(events).items():
         assert place in named
@@ -80,7 +80,7 @@ def check_slices(events: list[dict[str, Any]]) -> None:
 
 
 def check_flows(events: list[dict[str, Any]]) -> None:
-    """Every arrow begins and ends once, in this order, inside slices."""
+    """Check that every arrow begins and ends once, in this order, inside slices."""
     tracks = tracks_of(events)
     ends: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for event in events:
@@ -94,7 +94,7 @@ def check_flows(events: list[dict[str, Any]]) -> None:
 
 
 def energy_pj(document: dict[str, Any]) -> float:
-    """The area below the power counter: W = pJ/ps."""
+    """Return the area below the power counter: W = pJ/ps."""
     samples = [(event["ts"], event["args"]["W"]) for event in document["traceEvents"] if event["name"] == "power"]
     assert samples[-1][1] == 0
     times, power = np.array(samples).T

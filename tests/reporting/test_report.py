@@ -197,7 +197,7 @@ def test_an_action_without_a_price_is_refused() -> None:
 
 
 def documented(section: str) -> list[str]:
-    """Keys in the first column of the table below a heading of docs/report.md."""
+    """Return the keys in the first column of the table below a heading of docs/report.md."""
     text = re.split(rf"^##+ `?{re.escape(section)}`?$", DOCS.read_text(), flags=re.M)[1]
     return re.findall(r"^\| `([^`]+)`", re.split(r"^##", text, flags=re.M)[0], flags=re.M)
 
@@ -303,9 +303,9 @@ def test_an_unwritable_place_is_refused_in_one_sentence(report: Report, tmp_path
 
 
 def test_the_terminal_view_fits_100_columns(report: Report, real: Report) -> None:
-    for each in (report, real):
+    for any_report in (report, real):
         console = Console(width=100, record=True, file=io.StringIO())
-        tables.print_report(each, console)
+        tables.print_report(any_report, console)
         text = console.export_text()
         assert max(len(line.rstrip()) for line in text.splitlines()) <= 100
         assert "…" not in text
@@ -317,13 +317,13 @@ def test_figures_are_whole_files(real: Report, tmp_path: Path) -> None:
     rows = [("reprogram", 1, 1e4), ("reprogram", 100, 1e2), ("static", 1, 1e3), ("static", 100, 1e3)]
     frame = pd.DataFrame(rows, columns=["scheme", "batch", "cycles_per_inference"])
     energies = {"one": real.summary["energy_by_component_pj"], "nothing": {"adc": 0.0}}
-    made = [
+    files = [
         *figures.cycles_against_batch(frame, tmp_path),
         *figures.energy_stack(energies, tmp_path / "energy"),
         *figures.critical_path_bar(real.critical_path, tmp_path / "path"),
     ]
-    assert sorted(tmp_path.iterdir()) == sorted(made)
-    for path in made:
+    assert sorted(tmp_path.iterdir()) == sorted(files)
+    for path in files:
         if path.suffix == ".png":
             assert path.read_bytes().startswith(b"\x89PNG")
         else:

@@ -56,7 +56,7 @@ ENTRY = {
 
 
 def chip(pulses: object = (5, 0, 100, 1), wear: Mapping[int, int] | None = None) -> WrittenChip:
-    """Two crossbars of a layer ``a``, the first 8 x 6, the second with less to lose; none written in a batch."""
+    """Return two crossbars of a layer ``a``, the first 8 x 6, the second with less to lose; none written in a batch."""
     cells = {("a", 0): DEVICE.program(RNG.choice(LEVELS, (8, 6)), RNG), ("a", 1): DEVICE.program(np.zeros((4, 4)), RNG)}
     programmings = {bar: np.array([[0, most], [0, 0]]) for bar, most in (wear or {}).items()}
     return WrittenChip(cells, {}, programmings, np.array(pulses, np.int64))
@@ -134,15 +134,15 @@ def test_wear_lies_where_its_crossbar_lies() -> None:
 
 
 def test_every_cell_is_in_the_distribution_of_its_target() -> None:
-    whole = measured(chip())
-    targets, counts, edges = cell_figures.by_target(whole.chip, whole.reading, programmed)
+    result = measured(chip())
+    targets, counts, edges = cell_figures.by_target(result.chip, result.reading, programmed)
     assert np.allclose(targets, LEVELS)
     for target, row in zip(targets, counts, strict=True):
-        found = np.concatenate([
-            cells.programmed_usiemens[np.isclose(cells.target_usiemens, target)] for cells in whole.chip.cells.values()
+        conductances = np.concatenate([
+            cells.programmed_usiemens[np.isclose(cells.target_usiemens, target)] for cells in result.chip.cells.values()
         ])  # fmt: skip
-        assert np.array_equal(row, np.histogram(found, edges)[0])
-    axes = filled(cell_figures.conductances, whole).axes
+        assert np.array_equal(row, np.histogram(conductances, edges)[0])
+    axes = filled(cell_figures.conductances, result).axes
     assert [panel.get_title(loc="left") for panel in axes] == ["As programmed"]
     assert np.allclose(axes[0].lines[0].get_xdata(), LEVELS)
     medians = [np.searchsorted(row.cumsum(), row.sum() / 2) for row in counts]
@@ -159,9 +159,9 @@ def test_cells_are_drawn_at_the_age_at_which_they_are_read() -> None:
 
 def test_many_targets_are_drawn_as_a_map() -> None:
     hardware = load_hardware("rram-256", {"crossbar.bits_per_cell": 8})
-    whole = measured(chip(), hardware)
-    axes = filled(cell_figures.conductances, whole).axes[0]
-    _, counts, _ = cell_figures.by_target(whole.chip, whole.reading, programmed)
+    result = measured(chip(), hardware)
+    axes = filled(cell_figures.conductances, result).axes[0]
+    _, counts, _ = cell_figures.by_target(result.chip, result.reading, programmed)
     assert np.array_equal(np.ma.filled(axes.collections[0].get_array(), 0), counts.T)
     assert np.array_equal(*axes.lines[0].get_data())
 
@@ -175,13 +175,13 @@ def test_cells_that_are_all_alike_are_drawn() -> None:
 
 
 def test_the_map_of_losses_is_that_of_the_worst_crossbar() -> None:
-    whole, wires = chip(), WIRED.crossbar.wires
-    worst = cell_figures.most_lost(whole, wires)
+    written, wires = chip(), WIRED.crossbar.wires
+    worst = cell_figures.most_lost(written, wires)
     assert (worst.content, worst.number) == ("a", 0)
     assert 0 < worst.lost_frac < 0.1
-    figure = filled(cell_figures.ir_drop, whole, Reading(WIRED, DEVICE), wires)
+    figure = filled(cell_figures.ir_drop, written, Reading(WIRED, DEVICE), wires)
     drawn = figure.axes[0].images[0].get_array()
-    g_usiemens = whole.cells["a", 0].programmed_usiemens
+    g_usiemens = written.cells["a", 0].programmed_usiemens
     conducts = g_usiemens > LEVELS[1] / 2
     assert np.array_equal(~np.ma.getmaskarray(drawn), conducts)
     assert np.allclose(drawn[conducts], 100 * worst.effective_usiemens[conducts] / g_usiemens[conducts])
@@ -247,10 +247,10 @@ def test_ages_hold_means_over_the_chips(real: Report) -> None:
 
 
 def test_layers_have_their_noise(real: Report, tmp_path: Path) -> None:
-    found = {row["layer"]: row for row in real.summary["values"]["layers"]}
+    by_layer = {row["layer"]: row for row in real.summary["values"]["layers"]}
     table = real.layers.set_index("layer")
-    assert set(table.index[table["saturated_frac"].notna()]) == set(found)
-    for name, row in found.items():
+    assert set(table.index[table["saturated_frac"].notna()]) == set(by_layer)
+    for name, row in by_layer.items():
         assert np.array_equal(table["snr_db"][name], row["snr"].get("db", np.nan), equal_nan=True)
         assert table["saturated_frac"][name] == row["saturated_frac"]
     read = pd.read_parquet(real.write(tmp_path) / "layers.parquet")

@@ -77,15 +77,15 @@ def reference(kind: str, arrays: list[np.ndarray], attributes: dict[str, Any]) -
     output = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
     graph = helper.make_graph([node], "one", inputs, output)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
-    (found,) = ReferenceEvaluator(model).run(None, dict(zip(names, arrays, strict=True)))
-    return np.asarray(found)
+    (result,) = ReferenceEvaluator(model).run(None, dict(zip(names, arrays, strict=True)))
+    return np.asarray(result)
 
 
 @pytest.mark.parametrize(("kind", "inputs", "attributes"), CASES, ids=[f"{c[0]}-{i}" for i, c in enumerate(CASES)])
 def test_operators_do_what_onnx_says(kind: str, inputs: list[Any], attributes: dict[str, Any]) -> None:
     arrays = drawn(inputs)
-    found = OPERATORS[kind]([torch.from_numpy(array) for array in arrays], attributes)
-    np.testing.assert_allclose(found.numpy(), reference(kind, arrays, attributes), rtol=1e-5, atol=1e-5)
+    output = OPERATORS[kind]([torch.from_numpy(array) for array in arrays], attributes)
+    np.testing.assert_allclose(output.numpy(), reference(kind, arrays, attributes), rtol=1e-5, atol=1e-5)
 
 
 def test_every_operator_is_compared() -> None:
@@ -97,9 +97,9 @@ def test_rounding_is_that_of_onnx_and_its_gradient_passes_inside(dtype: type) ->
     x, scale, zero = np.linspace(-3, 3, 401, dtype=np.float32), np.float32(0.017), np.array(7, dtype)
     integers = reference_quantised(x, scale, zero)
     given = torch.from_numpy(x).requires_grad_()
-    found = OPERATORS["QuantizeLinear"]([given, torch.tensor(scale), torch.from_numpy(zero)], {})
-    np.testing.assert_allclose(found.detach().numpy(), (integers.astype(np.float32) - 7) * scale, atol=1e-6)
-    found.sum().backward()
+    rounded = OPERATORS["QuantizeLinear"]([given, torch.tensor(scale), torch.from_numpy(zero)], {})
+    np.testing.assert_allclose(rounded.detach().numpy(), (integers.astype(np.float32) - 7) * scale, atol=1e-6)
+    rounded.sum().backward()
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
     inside = (x / scale + 7 > low - 0.01) & (x / scale + 7 < high + 0.01)
     np.testing.assert_array_equal(given.grad.numpy(), inside.astype(np.float32))
@@ -112,8 +112,8 @@ def reference_quantised(x: np.ndarray, scale: np.float32, zero: np.ndarray) -> n
 def test_weights_are_dequantised_by_channel() -> None:
     stored, scale = np.arange(-6, 6, dtype=np.int8).reshape(3, 4), np.array([0.5, 1, 2], np.float32)
     inputs = [torch.from_numpy(stored), torch.from_numpy(scale), torch.zeros(3, dtype=torch.int8)]
-    found = OPERATORS["DequantizeLinear"](inputs, {"axis": 0})
-    np.testing.assert_array_equal(found.numpy(), stored * scale[:, None])
+    weights = OPERATORS["DequantizeLinear"](inputs, {"axis": 0})
+    np.testing.assert_array_equal(weights.numpy(), stored * scale[:, None])
 
 
 @pytest.mark.parametrize("model", [MODEL, pytest.param(RESNET20, marks=pytest.mark.skipif(
@@ -125,11 +125,11 @@ def test_scores_are_those_of_the_integers(model: Path) -> None:
     images = rng.random((20, *shape), np.float32)
     if model == MODEL:
         images = load_dataset(DATA).first(20).scaled()
-    found = scores(torch.from_numpy(images), {}).detach().numpy()
+    computed = scores(torch.from_numpy(images), {}).detach().numpy()
     exact = network.run(images).reshape(20, -1)
     spread = exact.max() - exact.min()
-    assert np.abs(found - exact).max() < 0.03 * spread  # a step of an activation that lies between two
-    assert (np.abs(found - exact) < 1e-3 * spread).mean() > 0.7
+    assert np.abs(computed - exact).max() < 0.03 * spread  # a step of an activation that lies between two
+    assert (np.abs(computed - exact) < 1e-3 * spread).mean() > 0.7
 
 
 @pytest.fixture(scope="module")
@@ -140,8 +140,8 @@ def basis() -> FittedBasis:
 
 def test_the_basis_is_rounded_as_in_its_file(basis: FittedBasis) -> None:
     network = load_quantised(MODEL)
-    own = TrainableBasis(basis, {layer.name: layer for layer in network.layers}, 0.0)
-    elements, layers = own.as_integers()
+    trainable = TrainableBasis(basis, {layer.name: layer for layer in network.layers}, 0.0)
+    elements, layers = trainable.as_integers()
     np.testing.assert_array_equal(elements, basis.elements)
     for name, layer in layers.items():
         np.testing.assert_array_equal(layer.values, basis.layers[name].values)
@@ -152,11 +152,11 @@ def test_the_basis_is_rounded_as_in_its_file(basis: FittedBasis) -> None:
 def test_scores_on_a_basis_are_those_of_its_digital_sums(basis: FittedBasis) -> None:
     network, scores = load_quantised(MODEL), load_differentiable(MODEL)
     images = load_dataset(DATA).first(50).scaled()
-    own = TrainableBasis(basis, {layer.name: layer for layer in network.layers}, 0.0)
-    found = scores(torch.from_numpy(images), own()).detach().numpy()
+    trainable = TrainableBasis(basis, {layer.name: layer for layer in network.layers}, 0.0)
+    computed = scores(torch.from_numpy(images), trainable()).detach().numpy()
     exact = network.run(images, combined(basis))
-    assert (found.argmax(1) == exact.argmax(1)).mean() > 0.95
-    assert np.median(np.abs(found - exact)) < 1e-3 * (exact.max() - exact.min())
+    assert (computed.argmax(1) == exact.argmax(1)).mean() > 0.95
+    assert np.median(np.abs(computed - exact)) < 1e-3 * (exact.max() - exact.min())
 
 
 @pytest.mark.parametrize(("channels", "groups", "length"), [(12, 12, 32), (8, 2, 64), (10, 5, 27), (6, 1, 16)])
@@ -170,7 +170,7 @@ def test_grouped_layers_are_what_their_segments_make_of_them(channels: int, grou
         np.full(channels, 1e-3, np.float32), None, sliding=Sliding((3, 3), (1, 1), (1, 1), (1, 1, 1, 1)),
     )  # fmt: skip
     fitted = fit([layer], FitOptions(vectors=24, length=length, nonzeros=4, init="svd", rounds=1), {})
-    own = TrainableBasis(fitted, {"conv": layer}, 0.0)()["conv"]
+    on_basis = TrainableBasis(fitted, {"conv": layer}, 0.0)()["conv"]
     x = rng.integers(0, 256, (2, channels, 5, 5))
     exact = combined(fitted)(layer, layer.vectors(x)) * 1e-3
     graph = helper.make_graph(
@@ -180,20 +180,20 @@ def test_grouped_layers_are_what_their_segments_make_of_them(channels: int, grou
         [numpy_helper.from_array(np.zeros((channels, channels // groups, 3, 3), np.float32), "w")],
     )  # fmt: skip
     network = DifferentiableNetwork(helper.make_model(graph), "one.onnx")
-    found = network(torch.from_numpy((x * 0.02).astype(np.float32)), {"conv": own}).detach().numpy()
+    computed = network(torch.from_numpy((x * 0.02).astype(np.float32)), {"conv": on_basis}).detach().numpy()
     wanted = np.moveaxis(exact, -1, 1).reshape(2, -1)
-    np.testing.assert_allclose(found, wanted, atol=2e-3 + 1e-5 * np.abs(wanted).max())
+    np.testing.assert_allclose(computed, wanted, atol=2e-3 + 1e-5 * np.abs(wanted).max())
 
 
 def test_coefficients_that_are_not_chosen_have_the_gradient_that_they_would_have(basis: FittedBasis) -> None:
-    """dL/dC = B^T dL/dW, for all coefficients, chosen or not."""
+    """The gradient dL/dC is B^T dL/dW, for all coefficients, chosen or not."""
     layers = {layer.name: layer for layer in load_quantised(MODEL).layers}
-    own = TrainableBasis(basis, layers, 0.0)
-    name = own.names[1]
-    found = own()[name]
-    pull = torch.randn(found.weight.shape, generator=torch.Generator().manual_seed(0))
-    (found.weight * pull).sum().backward()
-    layer: CombinedLayer = own.layers[1]
+    trainable = TrainableBasis(basis, layers, 0.0)
+    name = trainable.names[1]
+    weights = trainable()[name]
+    pull = torch.randn(weights.weight.shape, generator=torch.Generator().manual_seed(0))
+    (weights.weight * pull).sum().backward()
+    layer: CombinedLayer = trainable.layers[1]
     scale = (layer.log_scale.exp() * layer.weight_unit).detach()
     flat = (pull.reshape(len(pull), -1) * scale[:, None]).numpy()
     length = len(basis.elements)
@@ -231,5 +231,5 @@ def test_operators_that_cannot_be_trained_through_are_named(
 
 def test_a_softmax_in_the_end_is_left_to_the_loss() -> None:
     x = torch.randn(2, 3, 8, 8)
-    found = DifferentiableNetwork(one_node("Softmax", axis=1), "one.onnx")(x, {})
-    np.testing.assert_array_equal(found.numpy(), x.flatten(1).numpy())
+    computed = DifferentiableNetwork(one_node("Softmax", axis=1), "one.onnx")(x, {})
+    np.testing.assert_array_equal(computed.numpy(), x.flatten(1).numpy())

@@ -39,7 +39,7 @@ CHANNELS, CLASSES, N_TRAIN = (16, 32), 10, 1200
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Digits, and a small network that was trained on them: float, quantised, and on a basis of a few vectors."""
+    """Write digits, and a small network that was trained on them: float, quantised, and on a basis of a few vectors."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("digits")
     digits = datasets.load_digits()
@@ -106,7 +106,7 @@ def accuracy(folder: Path, basis: FittedBasis) -> float:
 
 
 def arrays(basis: FittedBasis) -> list[np.ndarray]:
-    return [basis.elements, *(a for own in basis.layers.values() for a in (own.values, own.scale, own.bias))]
+    return [basis.elements, *(a for layer in basis.layers.values() for a in (layer.values, layer.scale, layer.bias))]
 
 
 def test_training_wins_back_accuracy(folder: Path, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_what_is_trained_fits_its_own_sizes(folder: Path, tmp_path: Path) -> Non
     before = load_fitted(folder / "basis.safetensors")
     assert (after.nonzeros, after.coeff_bits, after.resident) == (before.nonzeros, before.coeff_bits, before.resident)
     pairs = zip(after.layers.values(), before.layers.values(), strict=True)
-    assert any(((own.values != 0) & (old.values == 0)).any() for own, old in pairs)  # supports were chosen anew
+    assert any(((new.values != 0) & (old.values == 0)).any() for new, old in pairs)  # supports were chosen anew
 
 
 def test_same_seed_same_result_and_another_seed_another(folder: Path, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_same_seed_same_result_and_another_seed_another(folder: Path, tmp_path: 
 
 
 def test_an_interrupted_training_goes_on_to_the_same_result(folder: Path, tmp_path: Path) -> None:
-    whole = trained(folder, tmp_path / "whole")
+    uninterrupted = trained(folder, tmp_path / "whole")
     seen: list[str] = []
 
     def interrupt(done: int, total: int, step: str) -> None:
@@ -146,7 +146,7 @@ def test_an_interrupted_training_goes_on_to_the_same_result(folder: Path, tmp_pa
     seen.clear()
     resumed = trained(folder, tmp_path / "half", lambda done, total, step: seen.append(step))
     assert seen[0].startswith("epoch 4 of 6")
-    for one, two in zip(arrays(whole), arrays(resumed), strict=True):
+    for one, two in zip(arrays(uninterrupted), arrays(resumed), strict=True):
         np.testing.assert_array_equal(one, two)
 
 
@@ -160,14 +160,14 @@ def test_an_unfinished_training_of_other_options_is_not_gone_on_with(folder: Pat
 
 
 def slots(basis: FittedBasis) -> int:
-    """Time slots of all layers."""
+    """Return the time slots of all layers."""
     sizes = (len(basis.elements), basis.elements.shape[1], basis.nonzeros, basis.coeff_bits, basis.basis_bits)
     plan = Basis(*sizes, "exclusive", "digital", OPTIONS.lines, "synthetic")
-    return sum(sum(schedule(own.values, plan, "first_fit").needed) for own in basis.layers.values())
+    return sum(sum(schedule(layer.values, plan, "first_fit").needed) for layer in basis.layers.values())
 
 
 def test_the_contest_term_frees_time_slots(folder: Path, tmp_path: Path) -> None:
-    """Fewer slots at the same accuracy."""
+    """It takes fewer slots at the same accuracy."""
     plain = trained(folder, tmp_path / "plain", epochs=12)
     spread = trained(folder, tmp_path / "spread", epochs=12, contest=10.0)
     assert slots(spread) < 0.9 * slots(plain)
@@ -175,7 +175,7 @@ def test_the_contest_term_frees_time_slots(folder: Path, tmp_path: Path) -> None
 
 
 def layer_of(values: np.ndarray) -> Any:
-    """The coefficients of a layer, as far as the contest looks at them."""
+    """Return the coefficients of a layer, as far as the contest looks at them."""
     from imcsim.training.basis.parameters import CombinedLayer
 
     layer = CombinedLayer.__new__(CombinedLayer)
@@ -190,10 +190,10 @@ def layer_of(values: np.ndarray) -> Any:
 @given(st.integers(0, 2**32 - 1), st.integers(2, 5))
 def test_the_contest_term_is_the_mean_overlap_of_pairs(seed: int, together: int) -> None:
     values = np.random.default_rng(seed).integers(-7, 8, (2, 6, 7))
-    found = Contest(1.5, together).term([layer_of(values)]).item()
+    term = Contest(1.5, together).term([layer_of(values)]).item()
     pairs = [(s, i, j) for s in range(2) for i in range(7) for j in range(i) if i // together == j // together]
     overlap = [np.abs(values[s, :, i] / 7 * values[s, :, j] / 7).sum() for s, i, j in pairs]
-    assert found == pytest.approx(1.5 * np.mean(overlap), rel=1e-5)
+    assert term == pytest.approx(1.5 * np.mean(overlap), rel=1e-5)
 
 
 def test_pressure_is_the_gradient_of_the_contest_term() -> None:
@@ -238,8 +238,8 @@ def test_images_are_flipped_and_shifted_by_chance() -> None:
     np.testing.assert_array_equal(flipped[~same], given[~same][..., ::-1])
     shifted = augmented(given, ["shift"], rng)
     assert shifted.shape == given.shape
-    whole = (shifted[:, :, 1:-1, 1:-1] == given[:, :, 1:-1, 1:-1]).all(axis=(1, 2, 3))
-    assert 5 < whole.sum() < 45  # one of nine shifts leaves an image where it was
+    unmoved = (shifted[:, :, 1:-1, 1:-1] == given[:, :, 1:-1, 1:-1]).all(axis=(1, 2, 3))
+    assert 5 < unmoved.sum() < 45  # one of nine shifts leaves an image where it was
     down = np.where((shifted[:, :, 1:] == given[:, :, :-1]).all(axis=(1, 2, 3)))[0]
     assert len(down)
     assert not shifted[down, :, 0].any()
@@ -289,7 +289,7 @@ def test_bad_input_is_refused_in_a_sentence(
 
 def test_a_loss_that_is_no_number_ends_the_training(folder: Path, tmp_path: Path) -> None:
     before = load_fitted(folder / "basis.safetensors")
-    layers = {name: replace(own, scale=np.full_like(own.scale, 3e38)) for name, own in before.layers.items()}
+    layers = {name: replace(layer, scale=np.full_like(layer.scale, 3e38)) for name, layer in before.layers.items()}
     with pytest.raises(ImcsimError, match="--rate: the loss is no number any more in epoch 1"):
         train(folder / "int8.onnx", replace(before, layers=layers), images(folder), OPTIONS, tmp_path / "u")
 

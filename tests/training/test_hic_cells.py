@@ -25,11 +25,11 @@ FIVE_SIGMA = 5.0
 
 def weights(physics: Physics = IDEAL, shape: tuple[int, ...] = (7, 30), seed: int = 3, **options: Any) -> HybridWeights:
     initial = np.random.default_rng(seed).standard_normal(shape).astype(np.float32) * 0.1
-    return HybridWeights.written("layer", initial, HybridOptions(physics=physics, **options), seed)
+    return HybridWeights.program("layer", initial, HybridOptions(physics=physics, **options), seed)
 
 
 def gradients(of: HybridWeights, seed: int, units: float) -> np.ndarray:
-    """A gradient which at rate 1 moves accumulators by about so many units."""
+    """Return a gradient which at rate 1 moves accumulators by about so many units."""
     return (np.random.default_rng(seed).standard_normal(of.shape) * units * of.unit).astype(np.float32)
 
 
@@ -48,31 +48,31 @@ def test_nothing_is_lost_between_updates_and_carries(
     bits: int, code: str, rounding: str, units: float, seed: int
 ) -> None:
     """accumulator + half x carries = sum of the rounded updates, exactly."""
-    own = weights(seed=seed, bits=bits, code=code, rounding=rounding)
-    half, passed = own.options.half, 0
-    carried, total = np.zeros((2, *own.shape), np.int64)
+    cells = weights(seed=seed, bits=bits, code=code, rounding=rounding)
+    half, passed = cells.options.half, 0
+    carried, total = np.zeros((2, *cells.shape), np.int64)
     for step in range(12):
-        gradient = gradients(own, 100 * seed + step, units)
-        key, before = own._key("update", own.tally.updates), own.value.copy()
-        amounts = (np.float32(-1 / own.unit) * gradient).reshape(-1)
+        gradient = gradients(cells, 100 * seed + step, units)
+        key, before = cells._key("update", cells.tally.updates), cells.value.copy()
+        amounts = (np.float32(-1 / cells.unit) * gradient).reshape(-1)
         value, carries = reference.accumulate(key, amounts, rounding == "stochastic", half, before)
-        found = own.update(gradient, 1.0, 0.0)
-        assert (own.value == value).all()
-        assert (found.reshape(-1) == carries).all()
-        carried += found
-        passed += np.abs(found).sum()
+        carried_now = cells.update(gradient, 1.0, 0.0)
+        assert (cells.value == value).all()
+        assert (carried_now.reshape(-1) == carries).all()
+        carried += carried_now
+        passed += np.abs(carried_now).sum()
         alone, _ = reference.accumulate(key, amounts, rounding == "stochastic", 1 << 40, np.zeros_like(before))
-        total += alone.reshape(own.shape)  # rounded, and never carried
-        assert np.abs(own.value).max() < half
-    assert (own.value.reshape(own.shape) + half * carried == total).all()
-    assert own.tally.carries == passed
+        total += alone.reshape(cells.shape)  # rounded, and never carried
+        assert np.abs(cells.value).max() < half
+    assert (cells.value.reshape(cells.shape) + half * carried == total).all()
+    assert cells.tally.carries == passed
 
 
 def test_the_mean_of_a_stochastic_rounding_is_the_update_itself() -> None:
-    own = weights(shape=(400, 500), bits=10)
-    own.update(np.full(own.shape, -0.3 * own.unit, np.float32), 1.0, 0.0)
-    assert abs(own.value.mean() - 0.3) < FIVE_SIGMA * math.sqrt(0.3 * 0.7 / own.size)
-    assert set(np.unique(own.value)) == {0, 1}
+    cells = weights(shape=(400, 500), bits=10)
+    cells.update(np.full(cells.shape, -0.3 * cells.unit, np.float32), 1.0, 0.0)
+    assert abs(cells.value.mean() - 0.3) < FIVE_SIGMA * math.sqrt(0.3 * 0.7 / cells.size)
+    assert set(np.unique(cells.value)) == {0, 1}
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -80,10 +80,10 @@ def test_the_mean_of_a_stochastic_rounding_is_the_update_itself() -> None:
 def test_codes_are_one_to_one_and_have_as_many_bits(code: str, bits: int) -> None:
     half = 1 << (bits - 1)
     values = np.arange(1 - half, half)
-    found = reference.encoded(values, half, code)
-    assert len(set(found)) == len(values)
-    assert found.min() >= 0
-    assert found.max() < 1 << bits
+    codes = reference.encoded(values, half, code)
+    assert len(set(codes)) == len(values)
+    assert codes.min() >= 0
+    assert codes.max() < 1 << bits
 
 
 def test_gray_neighbours_differ_in_one_cell_and_twos_complement_flips_all_above_at_zero() -> None:
@@ -100,54 +100,54 @@ def test_gray_neighbours_differ_in_one_cell_and_twos_complement_flips_all_above_
 def test_no_accumulator_cell_sees_more_cycles_than_half_the_updates(
     code: str, units: float, seed: int, updates: int
 ) -> None:
-    own = weights(Physics(), seed=seed, code=code)
+    cells = weights(Physics(), seed=seed, code=code)
     rng = np.random.default_rng(seed)
     for _ in range(updates):
-        flipping = np.where(rng.random(own.shape) < 0.5, 1, -1) * np.float32(units * own.unit)
-        own.update(flipping.astype(np.float32), 1.0, 0.0)
-    assert own.bit_reset.max() <= bound(updates)
-    assert np.abs(own.bit_set - own.bit_reset).max() <= 1  # a cell that is set has to be reset before the next time
-    assert (own.bit_set + own.bit_reset).max() <= updates
+        flipping = np.where(rng.random(cells.shape) < 0.5, 1, -1) * np.float32(units * cells.unit)
+        cells.update(flipping.astype(np.float32), 1.0, 0.0)
+    assert cells.bit_reset.max() <= bound(updates)
+    assert np.abs(cells.bit_set - cells.bit_reset).max() <= 1  # a cell that is set has to be reset before the next time
+    assert (cells.bit_set + cells.bit_reset).max() <= updates
 
 
 def test_a_bit_that_flips_every_time_meets_the_bound() -> None:
-    own = weights(code="gray")
+    cells = weights(code="gray")
     for update in range(9):
         sign = 1 if update % 2 else -1
-        own.update(np.full(own.shape, sign * own.unit, np.float32), 1.0, 0.0)
-    assert own.bit_set.max() == 5 == bound(9)
-    assert own.bit_reset.max() == 4
+        cells.update(np.full(cells.shape, sign * cells.unit, np.float32), 1.0, 0.0)
+    assert cells.bit_set.max() == 5 == bound(9)
+    assert cells.bit_reset.max() == 4
 
 
 def test_cells_hold_what_the_accumulator_holds() -> None:
     """Counted writes and coded values say the same: set minus reset is the difference of the codes, bit by bit."""
-    own = weights(bits=5, code="sign_magnitude")
+    cells = weights(bits=5, code="sign_magnitude")
     for step in range(20):
-        own.update(gradients(own, step, 9.0), 1.0, 0.0)
-    code = reference.encoded(own.value, own.options.half, "sign_magnitude")
+        cells.update(gradients(cells, step, 9.0), 1.0, 0.0)
+    code = reference.encoded(cells.value, cells.options.half, "sign_magnitude")
     bits = code[:, None] >> np.arange(5) & 1
-    assert (own.bit_set - own.bit_reset == bits).all()
+    assert (cells.bit_set - cells.bit_reset == bits).all()
 
 
 def test_carries_beyond_the_most_pulses_are_counted_as_lost() -> None:
-    own = weights(most_pulses=2)
-    sets = own.n_set.sum()
-    own.update(np.full(own.shape, -5.0 * own.options.half * own.unit, np.float32), 1.0, 0.0)
-    assert own.tally.carries == 5 * own.size
-    assert own.tally.lost == 3 * own.size
-    assert own.n_set.sum() - sets == 2 * own.size
+    cells = weights(most_pulses=2)
+    sets = cells.n_set.sum()
+    cells.update(np.full(cells.shape, -5.0 * cells.options.half * cells.unit, np.float32), 1.0, 0.0)
+    assert cells.tally.carries == 5 * cells.size
+    assert cells.tally.lost == 3 * cells.size
+    assert cells.n_set.sum() - sets == 2 * cells.size
 
 
 def test_rows_with_a_carry_are_counted_crossbar_by_crossbar() -> None:
     """Ten outputs on crossbars of four columns: each of six wordlines is a row three times."""
-    own = weights(shape=(10, 6), columns=4, most_pulses=3)
-    assert own.rows == 18
-    gradient = np.zeros(own.shape, np.float32)
+    cells = weights(shape=(10, 6), columns=4, most_pulses=3)
+    assert cells.rows == 18
+    gradient = np.zeros(cells.shape, np.float32)
     for output, row, carries in ((0, 2, 1), (3, 2, 2), (9, 2, 1), (9, 5, 7)):
-        gradient[output, row] = -carries * own.options.half * own.unit
-    own.update(gradient, 1.0, 0.0)
-    assert own.tally.rows == 3
-    assert own.tally.longest == 2 + 1 + 3  # of the first crossbar, and of two rows of the third, cut to three pulses
+        gradient[output, row] = -carries * cells.options.half * cells.unit
+    cells.update(gradient, 1.0, 0.0)
+    assert cells.tally.rows == 3
+    assert cells.tally.longest == 2 + 1 + 3  # of the first crossbar, and of two rows of the third, cut to three pulses
 
 
 # -- ideal cells -------------------------------------------------------------------------------------------------------
@@ -156,33 +156,33 @@ def test_rows_with_a_carry_are_counted_crossbar_by_crossbar() -> None:
 @settings(max_examples=20, deadline=None)
 @given(units=st.floats(0.5, 40), seed=st.integers(0, 100), bits=st.integers(3, 9))
 def test_ideal_cells_are_integer_accumulators_bit_for_bit(units: float, seed: int, bits: int) -> None:
-    own = weights(seed=seed, bits=bits, range_sigmas=2.0, most_pulses=100, refresh_every=3)
-    level = np.rint((own.g[0] - own.g[1]) / LEVEL_USIEMENS).astype(int)
-    up, down = (np.rint(own.g[row] / LEVEL_USIEMENS).astype(int) for row in range(2))
-    value = own.value.astype(int)
+    cells = weights(seed=seed, bits=bits, range_sigmas=2.0, most_pulses=100, refresh_every=3)
+    level = np.rint((cells.g[0] - cells.g[1]) / LEVEL_USIEMENS).astype(int)
+    up, down = (np.rint(cells.g[row] / LEVEL_USIEMENS).astype(int) for row in range(2))
+    value = cells.value.astype(int)
     for step in range(10):
-        gradient = gradients(own, step, units)
-        amounts = (np.float32(-1 / own.unit) * gradient).reshape(-1)
-        value, carries = reference.accumulate(own._key("update", step), amounts, True, own.options.half, value)
-        own.update(gradient, 1.0, 0.0)
+        gradient = gradients(cells, step, units)
+        amounts = (np.float32(-1 / cells.unit) * gradient).reshape(-1)
+        value, carries = reference.accumulate(cells._key("update", step), amounts, True, cells.options.half, value)
+        cells.update(gradient, 1.0, 0.0)
         up, down = up + np.maximum(carries, 0), down + np.maximum(-carries, 0)
-        if max(up.max(), down.max()) * LEVEL_USIEMENS > own.options.physics.full_usiemens:
+        if max(up.max(), down.max()) * LEVEL_USIEMENS > cells.options.physics.full_usiemens:
             return  # a full cell takes no more: the law is one of cells that have room
         level = up - down
-        expected = np.float32(own.scale) * (LEVEL_USIEMENS * level).astype(np.float32)
-        assert (own.reader(float(step))(step).reshape(-1) == expected).all()
+        expected = np.float32(cells.scale) * (LEVEL_USIEMENS * level).astype(np.float32)
+        assert (cells.reader(float(step))(step).reshape(-1) == expected).all()
 
 
 def test_ideal_refresh_changes_no_weight_and_empties_the_smaller_cell() -> None:
-    own = weights(range_sigmas=2.0)
+    cells = weights(range_sigmas=2.0)
     for step in range(40):
-        own.update(gradients(own, step, 40.0), 1.0, 0.0)
-    own.g[:] = np.minimum(own.g, LEVEL_USIEMENS * 13)  # whole levels where SET saturated
-    before = own.reader(0.0)(0)
-    refreshed = own.refresh(0.0)
+        cells.update(gradients(cells, step, 40.0), 1.0, 0.0)
+    cells.g[:] = np.minimum(cells.g, LEVEL_USIEMENS * 13)  # whole levels where SET saturated
+    before = cells.reader(0.0)(0)
+    refreshed = cells.refresh(0.0)
     assert refreshed.any()
-    assert (own.reader(0.0)(0) == before).all()
-    assert (own.g.min(axis=0)[refreshed.reshape(-1)] == 0).all()
+    assert (cells.reader(0.0)(0) == before).all()
+    assert (cells.g.min(axis=0)[refreshed.reshape(-1)] == 0).all()
 
 
 # -- the physics of cells: closed forms and check values ---------------------------------------------------------------
@@ -193,15 +193,15 @@ STEPS = (1.82, 1.37, 1.05, 0.82, 0.65, 0.53, 0.44, 0.38)  # without noise
 
 
 def pulsed(physics: Physics, n_pulses: int, n: int = N) -> np.ndarray:
-    """Conductances after RESET and each of some SET pulses: (pulses + 1, cells)."""
+    """Return conductances after RESET and each of some SET pulses: (pulses + 1, cells)."""
     options = HybridOptions(physics=physics)
-    own = HybridWeights.written("cells", np.zeros((1, n), np.float32), options, 0)
-    found = [own.g[0].copy()]
-    gradient = np.full(own.shape, -own.unit * own.options.half, np.float32)
+    cells = HybridWeights.program("cells", np.zeros((1, n), np.float32), options, 0)
+    conductances = [cells.g[0].copy()]
+    gradient = np.full(cells.shape, -cells.unit * cells.options.half, np.float32)
     for _ in range(n_pulses):
-        own.update(gradient, 1.0, 0.0)
-        found.append(own.g[0].copy())
-    return np.array(found)
+        cells.update(gradient, 1.0, 0.0)
+        conductances.append(cells.g[0].copy())
+    return np.array(conductances)
 
 
 def test_set_curve_without_noise() -> None:
@@ -210,60 +210,60 @@ def test_set_curve_without_noise() -> None:
 
 
 def test_set_curve_and_its_spread() -> None:
-    found = pulsed(Physics(read_noise=False, drift="none"), 20)
+    conductances = pulsed(Physics(read_noise=False, drift="none"), 20)
     for n, mean in SET_MEAN.items():
         sigma = SET_SIGMA[n]
-        assert found[n].mean() == pytest.approx(mean, abs=0.005 + FIVE_SIGMA * sigma / math.sqrt(N))
-        assert found[n].std() == pytest.approx(sigma, abs=0.005 + FIVE_SIGMA * sigma / math.sqrt(N))
-    assert found.max() <= 12.0
+        assert conductances[n].mean() == pytest.approx(mean, abs=0.005 + FIVE_SIGMA * sigma / math.sqrt(N))
+        assert conductances[n].std() == pytest.approx(sigma, abs=0.005 + FIVE_SIGMA * sigma / math.sqrt(N))
+    assert conductances.max() <= 12.0
 
 
 def test_reset_leaves_a_tenth_of_a_microsiemens() -> None:
-    found = pulsed(Physics(), 0)[0]
-    assert found.mean() == pytest.approx(0.1, abs=FIVE_SIGMA * 0.01 / math.sqrt(N))
-    assert found.std() == pytest.approx(0.01, abs=FIVE_SIGMA * 0.01 / math.sqrt(2 * N))
+    conductances = pulsed(Physics(), 0)[0]
+    assert conductances.mean() == pytest.approx(0.1, abs=FIVE_SIGMA * 0.01 / math.sqrt(N))
+    assert conductances.std() == pytest.approx(0.01, abs=FIVE_SIGMA * 0.01 / math.sqrt(2 * N))
 
 
 @pytest.mark.parametrize("g", [2.0, 8.0])
 def test_reads_scatter_as_the_model_says(g: float) -> None:
-    own = weights(replace(IDEAL, read_noise=True), (1, N))
-    own.g[0], own.g[1] = g, 5.0
-    found = own.reader(0.0)(1) / own.scale
+    cells = weights(replace(IDEAL, read_noise=True), (1, N))
+    cells.g[0], cells.g[1] = g, 5.0
+    differences = cells.reader(0.0)(1) / cells.scale
     sigma = math.hypot(0.03 * g + 0.13, 0.03 * 5 + 0.13)
-    assert found.mean() == pytest.approx(g - 5, abs=FIVE_SIGMA * sigma / math.sqrt(N))
-    assert found.std() == pytest.approx(sigma, abs=FIVE_SIGMA * sigma / math.sqrt(2 * N))
-    again = own.reader(0.0)(2) / own.scale
-    assert abs(np.corrcoef(found, again)[0, 1]) < FIVE_SIGMA / math.sqrt(N)
+    assert differences.mean() == pytest.approx(g - 5, abs=FIVE_SIGMA * sigma / math.sqrt(N))
+    assert differences.std() == pytest.approx(sigma, abs=FIVE_SIGMA * sigma / math.sqrt(2 * N))
+    again = cells.reader(0.0)(2) / cells.scale
+    assert abs(np.corrcoef(differences, again)[0, 1]) < FIVE_SIGMA / math.sqrt(N)
 
 
 def test_drift_is_a_power_law_from_the_last_pulse_on() -> None:
-    own = weights(replace(IDEAL, nonlinear=True, drift="alike"), (1, 4))
-    own.g[:], own.since_s[:] = 4.0, 100.0
+    cells = weights(replace(IDEAL, nonlinear=True, drift="alike"), (1, 4))
+    cells.g[:], cells.since_s[:] = 4.0, 100.0
     for age_s in (0.0, 1.0, 3600.0, 3.15e7):
         expected = 4.0 * ((age_s + 38.6) / 38.6) ** -0.04
-        assert own.drifted(100.0 + age_s) == pytest.approx(np.full((2, 4), expected), rel=1e-6)
+        assert cells.drifted(100.0 + age_s) == pytest.approx(np.full((2, 4), expected), rel=1e-6)
 
 
 def test_a_pulse_begins_drift_anew_for_its_cell_alone() -> None:
-    own = weights(replace(IDEAL, nonlinear=True, drift="alike"), (1, 4))
-    own.update(np.full(own.shape, -own.unit * own.options.half, np.float32), 1.0, 1e6)
-    assert (own.since_s[0] == 1e6).all()
-    assert (own.since_s[1] == 0.0).all()
-    assert (own.drifted(1e6)[0] == own.g[0]).all()
-    assert (own.drifted(1e6)[1] < own.g[1]).all()
+    cells = weights(replace(IDEAL, nonlinear=True, drift="alike"), (1, 4))
+    cells.update(np.full(cells.shape, -cells.unit * cells.options.half, np.float32), 1.0, 1e6)
+    assert (cells.since_s[0] == 1e6).all()
+    assert (cells.since_s[1] == 0.0).all()
+    assert (cells.drifted(1e6)[0] == cells.g[0]).all()
+    assert (cells.drifted(1e6)[1] < cells.g[1]).all()
 
 
 def test_exponents_by_conductance_are_those_of_the_iterative_model() -> None:
-    own = weights(replace(IDEAL, drift="by_conductance"), (1, N), range_usiemens=LEVEL_USIEMENS, range_sigmas=1.0)
-    own.update(np.full(own.shape, -own.unit * own.options.half * 6, np.float32), 1.0, 0.0)
-    levels, cells = np.unique(own.g[0], return_counts=True)
-    assert len(levels) == 2 and cells.min() > N / 10  # noqa: PT018
+    cells = weights(replace(IDEAL, drift="by_conductance"), (1, N), range_usiemens=LEVEL_USIEMENS, range_sigmas=1.0)
+    cells.update(np.full(cells.shape, -cells.unit * cells.options.half * 6, np.float32), 1.0, 0.0)
+    levels, n_cells = np.unique(cells.g[0], return_counts=True)
+    assert len(levels) == 2 and n_cells.min() > N / 10  # noqa: PT018
     for one in levels:
-        found, r = own.exponent[0][own.g[0] == one], one / 25
+        exponents, r = cells.exponent[0][cells.g[0] == one], one / 25
         mean = np.clip(-0.0155 * math.log(r) + 0.0244, 0.049, 0.1)
         sigma = np.clip(-0.0125 * math.log(r) - 0.0059, 0.008, 0.045)
-        assert found.mean() == pytest.approx(mean, abs=FIVE_SIGMA * sigma / math.sqrt(found.size) + 1e-4)
-        assert found.std() == pytest.approx(sigma, rel=0.05)
+        assert exponents.mean() == pytest.approx(mean, abs=FIVE_SIGMA * sigma / math.sqrt(exponents.size) + 1e-4)
+        assert exponents.std() == pytest.approx(sigma, rel=0.05)
 
 
 def test_a_binary_cell_is_hardly_ever_read_wrong() -> None:
@@ -274,10 +274,10 @@ def test_a_binary_cell_is_hardly_ever_read_wrong() -> None:
 
 def test_written_weights_come_near_what_was_asked() -> None:
     initial = np.random.default_rng(0).standard_normal((40, 500)).astype(np.float32)
-    ideal = HybridWeights.written("layer", initial, HybridOptions(IDEAL, range_sigmas=4.0), 0)
+    ideal = HybridWeights.program("layer", initial, HybridOptions(IDEAL, range_sigmas=4.0), 0)
     aimed = np.clip(initial / ideal.scale, -8, 8)
     assert np.abs((ideal.g[0] - ideal.g[1]).reshape(initial.shape) - aimed).max() <= LEVEL_USIEMENS / 2 + 1e-5
-    real = HybridWeights.written("layer", initial, HybridOptions(range_sigmas=4.0), 0)
+    real = HybridWeights.program("layer", initial, HybridOptions(range_sigmas=4.0), 0)
     assert np.corrcoef(real.reader(0.0)(0).ravel(), initial.ravel())[0, 1] > 0.85
 
 
@@ -291,65 +291,65 @@ def twin(of: HybridWeights) -> reference.Pairs:
 
 @pytest.mark.parametrize("drift", ["none", "alike", "by_conductance"])
 def test_kernels_equal_plain_numpy(drift: Any) -> None:
-    own = weights(Physics(drift=drift), (33, 50))
-    other = twin(own)
-    options = own.options
+    cells = weights(Physics(drift=drift), (33, 50))
+    other = twin(cells)
+    options = cells.options
     for step in range(30):
         now_s = other.now_s = 7.0 * step
-        key = own._key("update", own.tally.updates)
-        carries = own.update(gradients(own, step, 60.0), 1.0, now_s)
+        key = cells._key("update", cells.tally.updates)
+        carries = cells.update(gradients(cells, step, 60.0), 1.0, now_s)
         other.carry(int(key), carries.reshape(-1), options.most_pulses)
         if step % 5 == 4:
-            key = own._key("refresh", own.tally.checks)
+            key = cells._key("refresh", cells.tally.checks)
             limits = (options.refresh_larger, options.refresh_smaller, LEVEL_USIEMENS / 2, options.most_writes)
-            assert (own.refresh(now_s).reshape(-1) == other.refresh(int(key), *limits)).all()
-    assert own.tally.refreshed > 0
-    assert (own.n_set == other.n_set).all()
-    assert (own.n_reset == other.n_reset).all()
-    assert (own.pulses == other.pulses).all()
-    assert own.g == pytest.approx(other.g, abs=2e-4)
-    assert own.exponent == pytest.approx(other.exponent, abs=1e-5)
+            assert (cells.refresh(now_s).reshape(-1) == other.refresh(int(key), *limits)).all()
+    assert cells.tally.refreshed > 0
+    assert (cells.n_set == other.n_set).all()
+    assert (cells.n_reset == other.n_reset).all()
+    assert (cells.pulses == other.pulses).all()
+    assert cells.g == pytest.approx(other.g, abs=2e-4)
+    assert cells.exponent == pytest.approx(other.exponent, abs=1e-5)
     other.now_s = 1e5
-    assert own.drifted(1e5) == pytest.approx(other.drifted(), abs=2e-4)
-    read = own.reader(1e5)(4).reshape(-1)
-    assert read == pytest.approx(other.read(int(own._key("read", 4)), own.scale), abs=5e-4 * own.scale)
+    assert cells.drifted(1e5) == pytest.approx(other.drifted(), abs=2e-4)
+    read = cells.reader(1e5)(4).reshape(-1)
+    assert read == pytest.approx(other.read(int(cells._key("read", 4)), cells.scale), abs=5e-4 * cells.scale)
 
 
 def test_a_write_equals_plain_numpy() -> None:
     options, initial = HybridOptions(), np.random.default_rng(1).standard_normal((9, 40)).astype(np.float32)
-    own = HybridWeights.written("layer", initial, options, 5)
-    other = twin(own)
+    cells = HybridWeights.program("layer", initial, options, 5)
+    other = twin(cells)
     other.n_set[:], other.n_reset[:] = 0, 0
-    aim = np.clip(initial.reshape(-1) / own.scale, -8.0, 8.0).astype(float)
-    other.write(int(own._key("write", 0)), other.everyone, aim, LEVEL_USIEMENS / 2, options.most_writes)
-    assert (own.n_set == other.n_set).all()
-    assert own.g == pytest.approx(other.g, abs=2e-4)
+    aim = np.clip(initial.reshape(-1) / cells.scale, -8.0, 8.0).astype(float)
+    other.write(int(cells._key("write", 0)), other.everyone, aim, LEVEL_USIEMENS / 2, options.most_writes)
+    assert (cells.n_set == other.n_set).all()
+    assert cells.g == pytest.approx(other.g, abs=2e-4)
 
 
 @pytest.mark.parametrize("stochastic", [False, True])
 def test_a_converter_equals_plain_numpy(stochastic: bool) -> None:
-    x, found = np.random.default_rng(2).standard_normal(10_000).astype(np.float32), np.empty(10_000, np.float32)
-    kernels.quantise(x, 0.02, 127, np.uint64(9), stochastic, found)
-    assert (found == reference.quantise(x, 0.02, 127, 9, stochastic)).all()
+    x, codes = np.random.default_rng(2).standard_normal(10_000).astype(np.float32), np.empty(10_000, np.float32)
+    kernels.quantise(x, 0.02, 127, np.uint64(9), stochastic, codes)
+    assert (codes == reference.quantise(x, 0.02, 127, 9, stochastic)).all()
     if stochastic:
         inside = np.abs(x) < 2.5
-        assert abs((found - x)[inside].mean()) < FIVE_SIGMA * 0.02 / 2 / math.sqrt(inside.sum())
+        assert abs((codes - x)[inside].mean()) < FIVE_SIGMA * 0.02 / 2 / math.sqrt(inside.sum())
 
 
 # -- wear as a table ---------------------------------------------------------------------------------------------------
 
 
 def test_wear_adds_up() -> None:
-    own = weights(Physics(), (20, 60))
+    cells = weights(Physics(), (20, 60))
     for step in range(50):
-        own.update(gradients(own, step, 80.0), 1.0, 0.0)
-        own.refresh(0.0)
-    table = {entry.part: entry for entry in wear([own])}
+        cells.update(gradients(cells, step, 80.0), 1.0, 0.0)
+        cells.refresh(0.0)
+    table = {entry.part: entry for entry in wear([cells])}
     assert list(table) == ["positive", "negative", *(f"bit {n}" for n in range(7))]
-    for part, resets, sets in parts(own):
+    for part, resets, sets in parts(cells):
         assert table[part].cycles_max == resets.max()
         assert table[part].sets_mean == pytest.approx(sets.mean())
         assert (resets <= table[part].cycles_tail).mean() >= 0.999
-    counts = histograms([own])
-    assert all(sum(bars.values()) == own.size for bars in counts.values())
+    counts = histograms([cells])
+    assert all(sum(bars.values()) == cells.size for bars in counts.values())
     assert max(map(int, counts["bit 0"])) == table["bit 0"].cycles_max

@@ -24,7 +24,7 @@ from torch import nn  # noqa: E402
 from imcsim.training.hic.ageing import AgeingOptions, ageing, some  # noqa: E402
 from imcsim.training.hic.layers import HybridLayer, convert, hybrid_layers  # noqa: E402
 from imcsim.training.hic.pulse_trains import outer, pulses, scale_of  # noqa: E402
-from imcsim.training.hic.runs import TrainingRun, execute, tuned  # noqa: E402
+from imcsim.training.hic.runs import TrainingRun, choose_rate, execute  # noqa: E402
 from imcsim.training.hic.train import Trained, accuracy, train, warnings  # noqa: E402
 from imcsim.training.images import changed  # noqa: E402
 from imcsim.training.networks import NETWORKS, mlp, resnet8, resnet32, small_cnn  # noqa: E402
@@ -37,9 +37,9 @@ OPTIONS = TrainOptions(epochs=6, batch=50, rate=1.0, validation=0.1)
 
 @pytest.fixture(scope="module")
 def digits() -> tuple[Dataset, Dataset]:
-    """1,200 images to train on, 597 for the test."""
-    found = datasets.load_digits()
-    images, labels = (found.images[:, None] / 16).astype(np.float32), found.target.astype(np.int64)
+    """Return 1,200 images to train on, and 597 for the test."""
+    loaded = datasets.load_digits()
+    images, labels = (loaded.images[:, None] / 16).astype(np.float32), loaded.target.astype(np.int64)
     return Dataset("digits", images[:N_TRAIN], labels[:N_TRAIN]), Dataset("test", images[N_TRAIN:], labels[N_TRAIN:])
 
 
@@ -63,11 +63,11 @@ def test_a_network_learns_on_cells(trained: Trained, digits: tuple[Dataset, Data
     assert not warnings(trained)
 
 
-def state_of(found: Trained) -> list[np.ndarray]:
-    """All but what the last read showed."""
-    cells = [array for layer in found.layers for array in (layer.cells.g, layer.cells.value, layer.cells.bit_set)]
-    reads = {f"{layer.name}.weight" for layer in found.layers}
-    return [*cells, *(value.numpy() for name, value in found.network.state_dict().items() if name not in reads)]
+def state_of(trained: Trained) -> list[np.ndarray]:
+    """Return all but what the last read showed."""
+    cells = [array for layer in trained.layers for array in (layer.cells.g, layer.cells.value, layer.cells.bit_set)]
+    reads = {f"{layer.name}.weight" for layer in trained.layers}
+    return [*cells, *(value.numpy() for name, value in trained.network.state_dict().items() if name not in reads)]
 
 
 def test_same_seed_same_network_other_seed_another(
@@ -142,43 +142,43 @@ def test_dropout_and_a_last_batch_of_one_image(digits: tuple[Dataset, Dataset], 
     data = Dataset("some", digits[0].images[:112], digits[0].labels[:112])
     options = replace(OPTIONS, epochs=2, batch=25)  # 101 images to train on, 11 for validation
     torch.manual_seed(0)
-    own = nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.BatchNorm1d(20), nn.Dropout(0.5), nn.Linear(20, 10))
-    one, two = (train(own, data, options, tmp_path / f"{n}.pt") for n in range(2))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.BatchNorm1d(20), nn.Dropout(0.5), nn.Linear(20, 10))
+    one, two = (train(model, data, options, tmp_path / f"{n}.pt") for n in range(2))
     assert one.updates == 2 * 4
     assert all((a == b).all() for a, b in zip(state_of(one), state_of(two), strict=True))
     with pytest.raises(ImcsimError, match="--network: does not take a batch of 1 images"):
-        train(own, data, replace(options, batch=1), tmp_path / "alone.pt")
+        train(model, data, replace(options, batch=1), tmp_path / "alone.pt")
 
 
 # -- ideal cells are integers ------------------------------------------------------------------------------------------
 
 
 class Integers:
-    """What stands in for cells: whole levels up and down, and a whole accumulator, in plain numpy."""
+    """Stand in for cells: whole levels up and down, and a whole accumulator, in plain numpy."""
 
-    def __init__(self, own: Any) -> None:
-        self.own, self.updates = own, 0
-        self.up, self.down = (np.rint(own.g[row] / LEVEL_USIEMENS).astype(int) for row in range(2))
-        self.value = np.zeros(own.size, int)
+    def __init__(self, cells: Any) -> None:
+        self.cells, self.updates = cells, 0
+        self.up, self.down = (np.rint(cells.g[row] / LEVEL_USIEMENS).astype(int) for row in range(2))
+        self.value = np.zeros(cells.size, int)
 
     def reader(self, now_s: float) -> Any:
         def read(number: int) -> np.ndarray:
-            level = (self.up - self.down).reshape(self.own.shape)
-            return np.float32(self.own.scale) * (LEVEL_USIEMENS * level).astype(np.float32)
+            level = (self.up - self.down).reshape(self.cells.shape)
+            return np.float32(self.cells.scale) * (LEVEL_USIEMENS * level).astype(np.float32)
 
         return read
 
     def update(self, gradient: np.ndarray, rate: float, now_s: float) -> None:
-        amounts = (np.float32(-rate / self.own.unit) * gradient).reshape(-1)
-        key = self.own._key("update", self.updates)
-        self.value, carries = reference.accumulate(key, amounts, True, self.own.options.half, self.value)
-        carries = np.clip(carries, -self.own.options.most_pulses, self.own.options.most_pulses)
+        amounts = (np.float32(-rate / self.cells.unit) * gradient).reshape(-1)
+        key = self.cells._key("update", self.updates)
+        self.value, carries = reference.accumulate(key, amounts, True, self.cells.options.half, self.value)
+        carries = np.clip(carries, -self.cells.options.most_pulses, self.cells.options.most_pulses)
         self.up, self.down = self.up + np.maximum(carries, 0), self.down + np.maximum(-carries, 0)
         self.updates += 1
 
 
 def steps(model: nn.Module, updates: dict[str, Any], images: Any, labels: Any) -> list[np.ndarray]:
-    """The weights that were read in some steps of plain descent."""
+    """Return the weights that were read in some steps of plain descent."""
     seen = []
     for step in range(8):
         model.zero_grad()
@@ -208,7 +208,7 @@ def test_ideal_devices_equal_descent_on_integer_accumulators_bit_for_bit(digits:
 
 
 def close(ours: Any, theirs: Any) -> bool:
-    """Up to what converters of 16 bits may do: half a step for each of some crossbars."""
+    """Compare up to what converters of 16 bits may do: half a step for each of some crossbars."""
     return bool((ours - theirs).abs().max() <= 2e-3 * theirs.abs().max())
 
 
@@ -221,31 +221,31 @@ def close(ours: Any, theirs: Any) -> bool:
     ids=str,
 )  # fmt: skip
 def test_layers_and_gradients_are_those_of_pytorch_on_ideal_cells_and_fine_converters(layer: nn.Module) -> None:
-    """Cut into many crossbars (rows 32, columns 4), with 16-bit converters."""
+    """They are cut into many crossbars (rows 32, columns 4), with 16-bit converters."""
     torch.manual_seed(0)
     options = HybridOptions(IDEAL, rows=32, columns=4, converter_bits=16)
-    own = convert(nn.Sequential(layer), options, 1)[0].train()
+    on_cells = convert(nn.Sequential(layer), options, 1)[0].train()
     shape = (5, 70) if isinstance(layer, nn.Linear) else (5, layer.in_channels, 9, 8)
     x, x2 = (torch.randn(shape, generator=torch.Generator().manual_seed(3)).requires_grad_() for _ in range(2))
-    y = own(x)
+    y = on_cells(x)
     with torch.no_grad():
-        layer.weight.copy_(own.weight)
+        layer.weight.copy_(on_cells.weight)
     expected = layer(x2)
     assert close(y.detach(), expected.detach())
     error = torch.randn(y.shape, generator=torch.Generator().manual_seed(4))
     y.backward(error)
     expected.backward(error)
-    for ours, theirs in ((x.grad, x2.grad), (own.weight.grad, layer.weight.grad)):
+    for ours, theirs in ((x.grad, x2.grad), (on_cells.weight.grad, layer.weight.grad)):
         assert close(ours, theirs)
 
 
 def test_forward_and_backward_read_the_cells_anew() -> None:
-    own = convert(nn.Sequential(nn.Linear(20, 5)), HybridOptions(), 0)[0].train()
+    on_cells = convert(nn.Sequential(nn.Linear(20, 5)), HybridOptions(), 0)[0].train()
     x = torch.ones(1, 20, requires_grad=True)
-    y = own(x)
-    first = own.weight.detach().clone()
+    y = on_cells(x)
+    first = on_cells.weight.detach().clone()
     y.sum().backward()
-    assert own.reads == 2
+    assert on_cells.reads == 2
     assert float((x.grad[0] - first.sum(0)).abs().max()) > 1e-3 * float(first.abs().max())  # another read of the cells
 
 
@@ -255,9 +255,9 @@ def test_shipped_networks_convert_with_one_call(name: str, width: float) -> None
     size = {"mlp": 8, "small_cnn": 28}.get(name, 32)
     model = NETWORKS[name](3, 10, width).eval()
     model(torch.zeros(1, 3, size, size))
-    own = convert(model, HybridOptions())
-    assert len(hybrid_layers(own)) == sum(isinstance(m, nn.Conv2d | nn.Linear) for m in model.modules())
-    assert own(torch.randn(2, 3, size, size)).shape == (2, 10)
+    on_cells = convert(model, HybridOptions())
+    assert len(hybrid_layers(on_cells)) == sum(isinstance(m, nn.Conv2d | nn.Linear) for m in model.modules())
+    assert on_cells(torch.randn(2, 3, size, size)).shape == (2, 10)
     assert not hybrid_layers(model)  # a copy: the given one is as it was
 
 
@@ -266,7 +266,9 @@ def weights_of(model: nn.Module) -> int:
 
 
 def test_published_numbers_of_weights() -> None:
-    """16/28/56 channels and projections: 361,722 parameters with the ten biases (Joshi et al., Nat. Commun. 2020)."""
+    """With 16/28/56 channels and projections they are 361,722 parameters with the ten biases (Joshi et al., Nat.
+    Commun. 2020).
+    """
     assert weights_of(resnet32(3, 10, 1.0)) + 10 == 361_722
     assert weights_of(resnet32(3, 10, 2.0)) == 1_444_864
     assert 70_000 < weights_of(resnet8(3, 10, 1.0)) < 80_000
@@ -288,8 +290,8 @@ def test_layers_that_cannot_be_converted_are_named() -> None:
 
 def test_a_rate_that_moves_nothing_is_said(digits: tuple[Dataset, Dataset], tmp_path: Path) -> None:
     options = replace(OPTIONS, epochs=1, rate=1e-6)
-    found = train(network(), digits[0], options, tmp_path / "u.pt")
-    assert "moves hardly any weight" in warnings(found)[0]
+    trained = train(network(), digits[0], options, tmp_path / "u.pt")
+    assert "moves hardly any weight" in warnings(trained)[0]
 
 
 def test_saturated_layers_are_named(digits: tuple[Dataset, Dataset], tmp_path: Path) -> None:
@@ -322,13 +324,14 @@ def test_pulse_trains_are_unbiased_with_the_variance_of_their_length(length: int
     scales = scale_of(x), scale_of(d)
     assert scales == (1.0, 1.0)
     generator, n = torch.Generator().manual_seed(1), 200_000
-    found = outer(x.expand(n, 3), d.expand(n, 2), lambda a, b: a[:, :, None] * b[:, None], length, generator).numpy()
+    by_sample = outer(x.expand(n, 3), d.expand(n, 2), lambda a, b: a[:, :, None] * b[:, None], length, generator)
+    estimates = by_sample.numpy()
     product = (x.T @ d).numpy()
     p = np.abs(product) / (scales[0] * scales[1])
     sigma = scales[0] * scales[1] * np.sqrt(p * (1 - p) / length)
-    assert (np.abs(found.mean(0) - product) <= FIVE_SIGMA * sigma / np.sqrt(n) + 1e-7).all()
+    assert (np.abs(estimates.mean(0) - product) <= FIVE_SIGMA * sigma / np.sqrt(n) + 1e-7).all()
     kurtosis_room = np.maximum(sigma, 0.05)
-    assert (np.abs(found.std(0) - sigma) <= FIVE_SIGMA * kurtosis_room / np.sqrt(n)).all()
+    assert (np.abs(estimates.std(0) - sigma) <= FIVE_SIGMA * kurtosis_room / np.sqrt(n)).all()
 
 
 def test_a_stream_that_both_operands_share_is_no_product() -> None:
@@ -342,8 +345,8 @@ def test_a_stream_that_both_operands_share_is_no_product() -> None:
 
 def test_networks_learn_from_pulse_trains(digits: tuple[Dataset, Dataset], tmp_path: Path) -> None:
     options = replace(OPTIONS, hybrid=HybridOptions(outer="pulses", train_length=4))
-    found = train(network(), digits[0], options, tmp_path / "u.pt")
-    assert accuracy(found.network, digits[1], OPTIONS) > 0.8
+    trained = train(network(), digits[0], options, tmp_path / "u.pt")
+    assert accuracy(trained.network, digits[1], OPTIONS) > 0.8
 
 
 # -- time --------------------------------------------------------------------------------------------------------------
@@ -352,11 +355,11 @@ def test_networks_learn_from_pulse_trains(digits: tuple[Dataset, Dataset], tmp_p
 def test_drift_alike_is_undone_by_one_factor(trained: Trained, digits: tuple[Dataset, Dataset]) -> None:
     before = state_of(trained)
     options = AgeingOptions(ages_s=(1.0, 3.15e7), models=("pcm_accumulative",))
-    found = {(row.fix, row.age_s): row.accuracy_frac for row in ageing(trained, *digits, options)}
-    fresh = found["none", 1.0]
-    assert found["none", 3.15e7] < fresh - 0.03
+    accuracies = {(row.fix, row.age_s): row.accuracy_frac for row in ageing(trained, *digits, options)}
+    fresh = accuracies["none", 1.0]
+    assert accuracies["none", 3.15e7] < fresh - 0.03
     for fix in ("global", "column", "normalisation"):
-        assert found[fix, 3.15e7] > fresh - 0.05
+        assert accuracies[fix, 3.15e7] > fresh - 0.05
     after = [(a == b).all() for a, b in zip(before, state_of(trained), strict=True)]
     assert all(after), "ageing left something changed"
     assert all(layer.correction == "none" for layer in trained.layers)
@@ -413,36 +416,36 @@ def test_pairs_are_refreshed_as_often_as_asked(trained: Trained) -> None:
 
 
 def test_errors_are_rounded_by_chance_and_inputs_to_the_nearest() -> None:
-    own = convert(nn.Sequential(nn.Linear(4, 3)), HybridOptions(), 0)[0]
+    on_cells = convert(nn.Sequential(nn.Linear(4, 3)), HybridOptions(), 0)[0]
     x = torch.full((20_000,), 0.3 / 127)
-    assert float(own.converted(x, 1.0).abs().max()) == 0.0
-    by_chance = own.converted(x, 1.0, "error")
+    assert float(on_cells.converted(x, 1.0).abs().max()) == 0.0
+    by_chance = on_cells.converted(x, 1.0, "error")
     assert float(by_chance.mean()) == pytest.approx(0.3 / 127, abs=FIVE_SIGMA * 0.46 / 127 / 20_000**0.5)
-    own.reads += 1
-    assert (own.converted(x, 1.0, "error") != by_chance).any()
+    on_cells.reads += 1
+    assert (on_cells.converted(x, 1.0, "error") != by_chance).any()
 
 
 def test_a_module_with_two_names_is_one_layer() -> None:
     shared = nn.Linear(8, 8)
-    own = convert(nn.ModuleDict({"a": shared, "b": shared, "c": nn.Linear(8, 2)}), HybridOptions())
-    assert own["a"] is own["b"]
-    assert [layer.name for layer in hybrid_layers(own)] == ["a", "c"]
+    on_cells = convert(nn.ModuleDict({"a": shared, "b": shared, "c": nn.Linear(8, 2)}), HybridOptions())
+    assert on_cells["a"] is on_cells["b"]
+    assert [layer.name for layer in hybrid_layers(on_cells)] == ["a", "c"]
 
 
 def test_a_linear_layer_takes_tokens() -> None:
     options = HybridOptions(IDEAL, converter_bits=16)
-    own = convert(nn.Sequential(nn.Linear(6, 4)), options)[0].train()
+    on_cells = convert(nn.Sequential(nn.Linear(6, 4)), options)[0].train()
     x = torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    y = own(x)
-    expected = x.detach() @ own.weight.detach().T + own.bias.detach()
+    y = on_cells(x)
+    expected = x.detach() @ on_cells.weight.detach().T + on_cells.bias.detach()
     assert close(y.detach(), expected)
     y.sum().backward()
     assert x.grad.shape == x.shape
 
 
 def test_lost_carries_are_said(digits: tuple[Dataset, Dataset], tmp_path: Path) -> None:
-    found = train(network(), digits[0], replace(OPTIONS, rate=3000.0, epochs=1), tmp_path / "u.pt")
-    assert any("of all carries were cut off" in text for text in warnings(found))
+    trained = train(network(), digits[0], replace(OPTIONS, rate=3000.0, epochs=1), tmp_path / "u.pt")
+    assert any("of all carries were cut off" in text for text in warnings(trained))
 
 
 # -- many runs ---------------------------------------------------------------------------------------------------------
@@ -470,7 +473,7 @@ def test_runs_are_done_once_and_tell_all(digits: tuple[Dataset, Dataset], tmp_pa
 
 def test_rates_are_chosen_without_the_test_images(digits: tuple[Dataset, Dataset], tmp_path: Path) -> None:
     task = Task(mlp, *digits)
-    rate, entries, _ = tuned(task, TrainingRun(replace(OPTIONS, epochs=2)), (1e-6, 1.0), tmp_path)
+    rate, entries, _ = choose_rate(task, TrainingRun(replace(OPTIONS, epochs=2)), (1e-6, 1.0), tmp_path)
     assert rate == 1.0
     assert all("accuracy_frac" not in entry for entry in entries)
 
@@ -478,11 +481,11 @@ def test_rates_are_chosen_without_the_test_images(digits: tuple[Dataset, Dataset
 def test_a_rate_that_fails_is_not_chosen(digits: tuple[Dataset, Dataset], tmp_path: Path) -> None:
     hybrid = HybridOptions(IDEAL, refresh_every=10_000, range_sigmas=0.5)
     run = TrainingRun(replace(OPTIONS, epochs=2, hybrid=hybrid))
-    rate, entries, failed = tuned(Task(mlp, *digits), run, (0.001, 30.0), tmp_path)
+    rate, entries, failed = choose_rate(Task(mlp, *digits), run, (0.001, 30.0), tmp_path)
     assert (rate, len(entries)) == (0.001, 1)
     assert "saturated" in failed[0]
     with pytest.raises(ImcsimError, match="saturated"):
-        tuned(Task(mlp, *digits), run, (30.0,), tmp_path)
+        choose_rate(Task(mlp, *digits), run, (30.0,), tmp_path)
 
 
 def test_what_was_done_is_forgotten_where_labels_or_code_change(digits: tuple[Dataset, Dataset]) -> None:
@@ -512,6 +515,6 @@ def test_a_small_cnn_reads_images_of_several_sizes() -> None:
 
 
 def test_a_hybrid_layer_says_what_it_is() -> None:
-    own = convert(nn.Sequential(nn.Linear(4, 3)), HybridOptions())
-    assert isinstance(own[0], HybridLayer)
-    assert own[0].bias.shape == (3,)
+    on_cells = convert(nn.Sequential(nn.Linear(4, 3)), HybridOptions())
+    assert isinstance(on_cells[0], HybridLayer)
+    assert on_cells[0].bias.shape == (3,)

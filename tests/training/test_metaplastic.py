@@ -42,7 +42,7 @@ STRENGTHS = st.floats(0, 8)
 
 
 def any_rule(kind: str, m: float) -> RuleSpec:
-    """A rule with the examples of its other fields."""
+    """Build a rule with the examples of its other fields."""
     fields = {
         name: info.examples[0]
         for name, info in KINDS[kind].model_fields.items()
@@ -53,9 +53,9 @@ def any_rule(kind: str, m: float) -> RuleSpec:
 
 @pytest.fixture(scope="module")
 def digits() -> LearningTask:
-    """8x8 digits: 1,297 to learn from, 500 to be judged by."""
-    found = datasets.load_digits()
-    x, labels = (found.data / 16).astype(np.float32), found.target.astype(np.int64)
+    """Return 8x8 digits: 1,297 to learn from, 500 to be judged by."""
+    loaded = datasets.load_digits()
+    x, labels = (loaded.data / 16).astype(np.float32), loaded.target.astype(np.int64)
     return LearningTask("digits", Images(x[:1297], labels[:1297]), Images(x[1297:], labels[1297:]))
 
 
@@ -69,9 +69,9 @@ def test_the_binarised_rule_is_the_published_one(pairs: list[tuple[float, float]
     for h, step in pairs:
         moment = -step  # the step goes against it
         expected = 1 - np.tanh(np.float32(m) * abs(np.float32(h))) ** 2 if np.sign(h) * moment > 0 else 1.0
-        found = rule.factor(np.array([h], np.float32), np.array([step], np.float32))
-        assert found == pytest.approx(expected, abs=1e-6)
-        assert found.dtype == np.float32
+        factor = rule.factor(np.array([h], np.float32), np.array([step], np.float32))
+        assert factor == pytest.approx(expected, abs=1e-6)
+        assert factor.dtype == np.float32
 
 
 @given(st.lists(HIDDEN, min_size=1, max_size=20), st.integers(0, 1 << 30), STRENGTHS)
@@ -101,7 +101,7 @@ def test_only_steps_to_the_nearest_threshold_are_resisted(h: float, n_levels: in
 
 
 def levels(rule: RuleSpec) -> list[float]:
-    """All weights that the rule knows, in order."""
+    """Return all weights that the rule knows, in order."""
     return [float(value) for value in rule.weight_of(np.arange(rule.n_levels, dtype=np.int16))]
 
 
@@ -118,8 +118,8 @@ def test_any_rule_holds_more_the_stronger_it_is(kind: str, h: float, step: float
 @given(h=HIDDEN)
 def test_any_rule_takes_the_nearest_level(kind: str, h: float) -> None:
     rule = any_rule(kind, 1.0)
-    found = float(rule.weight_of(rule.level_of(np.array([h], np.float32)))[0])
-    assert abs(found - h) <= min(abs(level - h) for level in levels(rule)) + 1e-6
+    level_taken = float(rule.weight_of(rule.level_of(np.array([h], np.float32)))[0])
+    assert abs(level_taken - h) <= min(abs(level - h) for level in levels(rule)) + 1e-6
     assert (levels(rule)[0], levels(rule)[-1]) == (-1, 1)
 
 
@@ -159,18 +159,18 @@ def test_gradients_are_those_of_pytorch(hidden: tuple[int, ...]) -> None:
     weights = [rng.uniform(-1, 1, shape).astype(np.float32) for shape in pairwise(sizes)]
     norms = [Norm(rng.random(n, np.float32), rng.normal(size=n).astype(np.float32)) for n in sizes[1:]]
     x, labels = rng.random((20, 6), np.float32), rng.integers(0, 4, 20)
-    own = [torch.tensor(w, requires_grad=True) for w in weights]
+    tensors = [torch.tensor(w, requires_grad=True) for w in weights]
     affine = [[torch.tensor(value, requires_grad=True) for value in (norm.gain, norm.offset)] for norm in norms]
     y = torch.tensor(x)
-    for i, weight in enumerate(own):
+    for i, weight in enumerate(tensors):
         y = torch.nn.functional.batch_norm(y @ weight, None, None, *affine[i], training=True)
-        y = Sign.apply(y) if i < len(own) - 1 else y
+        y = Sign.apply(y) if i < len(tensors) - 1 else y
     expected = torch.nn.functional.cross_entropy(y, torch.tensor(labels))
     expected.backward()
     loss, of_weights, of_norms = gradients(x, labels, weights, norms)
     assert loss == pytest.approx(expected.item(), rel=1e-5)
     for i in range(len(weights)):
-        assert np.allclose(of_weights[i], own[i].grad, atol=1e-6)
+        assert np.allclose(of_weights[i], tensors[i].grad, atol=1e-6)
         assert np.allclose(of_norms[i].gain, affine[i][0].grad, atol=1e-6)
         assert np.allclose(of_norms[i].offset, affine[i][1].grad, atol=1e-6)
 
@@ -180,12 +180,12 @@ def test_steps_are_those_of_adam() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(size=(5, 3)).astype(np.float32)
     parameter = torch.nn.Parameter(torch.tensor(values))
-    reference, own = torch.optim.Adam([parameter], lr=0.005), Adam.of(values)
+    reference, adam = torch.optim.Adam([parameter], lr=0.005), Adam.of(values)
     for _ in range(20):
         gradient = rng.normal(size=values.shape).astype(np.float32)
         parameter.grad = torch.tensor(gradient)
         reference.step()
-        values += own.step(gradient, 0.005)
+        values += adam.step(gradient, 0.005)
     assert np.allclose(values, parameter.detach(), atol=1e-6)
 
 
@@ -238,7 +238,7 @@ def test_stuck_cells_stay_stuck() -> None:
 
 
 def test_consolidation_keeps_the_first_task(digits: LearningTask) -> None:
-    """Of two pixel orders with three seeds; without it much of the first is lost."""
+    """Two pixel orders are learnt with three seeds; without consolidation much of the first is lost."""
     tasks = permuted(digits, 2, seed=5)
     for free, firm in (
         (load_rule("binarised", m=0.0), load_rule("binarised", m=6.0)),

@@ -67,7 +67,7 @@ POOLED = {"tile.n_crossbars": 2, "tile.adc.sharing.kind": "pooled", "tile.adc.sh
 
 
 def small_chip(**overrides: object) -> Hardware:
-    """16 tiles with a crossbar of 16 x 16 pairs and 8 converters, 3 ns to settle and 2 ns to convert."""
+    """Return 16 tiles with a crossbar of 16 x 16 pairs and 8 converters, 3 ns to settle and 2 ns to convert."""
     size = {"chip.n_tiles": 16, "crossbar.rows": 16, "crossbar.columns": 16, "crossbar.wordlines_active": 16,
             "crossbar.evaluate_ns": 3, "tile.adc.convert_ns": 2, "tile.adc.sharing.n_per_crossbar": 8}  # fmt: skip
     if "tile.adc.sharing.kind" in overrides:
@@ -76,7 +76,7 @@ def small_chip(**overrides: object) -> Hardware:
 
 
 def strided(name: str, source: str, channels: tuple[int, int], size: int, kernel: int, stride: int = 1) -> Conv:
-    """A square convolution that leaves ``size`` positions on a side."""
+    """Return a square convolution that leaves ``size`` positions on a side."""
     window = Window(kernel=(kernel,) * 2, stride=(stride,) * 2, padding=(kernel // 2,) * 4, dilation=(1, 1))
     return Conv(name=name, inputs=(source,), output_shape=(channels[1], size, size), in_channels=channels[0],
                 window=window)  # fmt: skip
@@ -91,7 +91,7 @@ def add(name: str, one: Layer, other: Layer) -> Elementwise:
 
 
 def tiny(channels: int = 3, size: int = 3) -> Workload:
-    """A convolution with an activation, a residual block with a stride, a pooling and a classifier."""
+    """Build a convolution with an activation, a residual block with a stride, a pooling and a classifier."""
     first = conv("a", "image", (2, channels), size)
     relu = act("a/relu", first)
     second = conv("b", "a/relu", (channels, channels), size)
@@ -107,9 +107,9 @@ def planned(workload: Workload, chip: Hardware, options: StepOptions, circuit: U
 
 
 def compiled(workload: Workload, chip: Hardware, options: StepOptions, circuit: UpdateCircuit = CIRCUIT) -> list[Job]:
-    made = planned(workload, chip, options, circuit)
+    training = planned(workload, chip, options, circuit)
     shared = with_shared_converters(chip) if options.transpose_adc == "shared" else chip
-    return list(compile_plan(made.plan, Context(shared, made.workload), options.batch).jobs)
+    return list(compile_plan(training.plan, Context(shared, training.workload), options.batch).jobs)
 
 
 def stepped(
@@ -124,18 +124,18 @@ def stepped(
 
 def test_a_full_product_of_hermes_takes_what_the_paper_says_both_ways() -> None:
     """131,072 operations at 63.1 / 64 TOPS and 9.76 TOPS/W."""
-    found, operations = full_products(HERMES), 2 * 256 * 256
-    for product in found.values():
+    products, operations = full_products(HERMES), 2 * 256 * 256
+    for product in products.values():
         assert (product.rows, product.columns) == (256, 256)
         assert product.time_ns == 133 == round(operations / (63.1 / 64) / 1000)
         assert product.energy_pj / 1000 == pytest.approx(operations / 9.76 / 1000, rel=1e-3)
         assert round(product.energy_pj / 1000, 1) == 13.4
-    assert found["forward"].energy_pj == pytest.approx(mvm_energy_pj(HERMES, HERMES.precision), rel=1e-12)
-    assert found["forward"].time_ns == mvm_latency_ns(HERMES, HERMES.precision)
+    assert products["forward"].energy_pj == pytest.approx(mvm_energy_pj(HERMES, HERMES.precision), rel=1e-12)
+    assert products["forward"].time_ns == mvm_latency_ns(HERMES, HERMES.precision)
 
 
 def resnet32_projected() -> Workload:
-    """16, 28 and 56 channels, five blocks of each, 1 x 1 projections where the channels change."""
+    """Build 16, 28 and 56 channels, five blocks of each, 1 x 1 projections where the channels change."""
     layers: list[Layer] = [image(3, 32), strided("first", "image", (3, 16), 32, 3)]
     before, size = 16, 32
     for stage, channels in enumerate((16, 28, 56)):
@@ -181,7 +181,7 @@ QUICK = CIRCUIT.model_copy(
 
 
 def in_cycles(job: Job, period_ps: int) -> Job:
-    """The same job with a clock cycle as the unit of time, so that time can be ticked through."""
+    """Return the same job with a clock cycle as the unit of time, so that time can be ticked through."""
 
     def scaled(times_ps: Any) -> Any:
         assert (np.asarray(times_ps) % period_ps == 0).all()
@@ -251,10 +251,10 @@ def test_an_update_begins_with_the_end_of_the_last_outer_product(update: str, na
     ends = []
     for slots in (200, 201):
         options = StepOptions(batch=1, update=update, outer="pulses", pulse_length=slots)
-        made = planned(tiny(), chip, options)
-        back, change = compile_plan(made.plan, Context(chip, made.workload), 1).jobs
+        training = planned(tiny(), chip, options)
+        back, change = compile_plan(training.plan, Context(chip, training.workload), 1).jobs
         first, second = engine.run(back, 1, name), engine.run(change, 1, name)
-        outer = [op.name for op in made.plan.operations() if isinstance(op, OuterProduct)]
+        outer = [op.name for op in training.plan.operations() if isinstance(op, OuterProduct)]
         done = [int(t.end_ps.max()) for op, t in zip(back.operations, first.times, strict=True) if op.name in outer]
         start = first.makespan_ps + min(int(times.start_ps.min()) for times in second.times)
         assert start == max(done) == first.makespan_ps
@@ -268,8 +268,8 @@ def test_time_of_a_row_by_hand() -> None:
     chip, circuit = small_chip(), CIRCUIT.model_copy(update={"row_current_ma": 0.9})
     update = AccumulatorUpdate("u", "a", cut(layer, chip), Region(0, 1), 8, RATES, circuit, "nothing", False, "pcm", 7)
     assert row_ns(update, 16) == 133 + 5 + 4 * 150 + 6 * 40
-    made = recipe(update, Context(chip, network(linear_input(16), layer)))
-    assert made.steps[0].hold_ps.tolist() == [16 * (133 + 5 + 600 + 240) * 1000]
+    asked = recipe(update, Context(chip, network(linear_input(16), layer)))
+    assert asked.steps[0].hold_ps.tolist() == [16 * (133 + 5 + 600 + 240) * 1000]
     assert row_ns(replace(update, rates=replace(RATES, bits_set=0.0, bits_reset=0.0)), 16) == 133 + 5
 
 
@@ -309,7 +309,7 @@ def test_a_sample_drains_the_pipeline() -> None:
 def test_amounts_of_updates_are_their_closed_forms(update: str, batch: int, accumulator: str) -> None:
     workload = tiny()
     report = stepped(workload, small_chip(), batch=batch, update=update, accumulator=accumulator)
-    found = totals(report, "update")
+    counted = totals(report, "update")
     updates, w = (batch if update == "sample" else 1), workload.n_weights
     between = 10 * (batch if update == "sample" else 1)
     expected = {
@@ -327,13 +327,13 @@ def test_amounts_of_updates_are_their_closed_forms(update: str, batch: int, accu
                      ("bus", "byte"): (12 if inside else 4) * updates * w}  # fmt: skip
         place = ("buffer", "write_byte") if inside else ("dram", "byte")
         expected[place] = (4 if inside else 8) * updates * w
-    assert found == pytest.approx(expected, rel=1e-12)
+    assert counted == pytest.approx(expected, rel=1e-12)
 
 
 def totals(report: StepReport, phase: str) -> dict[tuple[str, str], float]:
-    """Amounts of a step by component and action, of one phase."""
+    """Return amounts of a step by component and action, of one phase."""
     sums: dict[tuple[str, str], float] = {}
-    for job, result in zip(report.trace.jobs, report.trace.results, strict=True):
+    for job, result in zip(report.execution.jobs, report.execution.results, strict=True):
         for op in job.operations if job.name == phase else ():
             for key, amount in op.actions.items():
                 sums[key] = sums.get(key, 0.0) + amount * (result.n_images if op.per_image else 1)
@@ -341,10 +341,10 @@ def totals(report: StepReport, phase: str) -> dict[tuple[str, str], float]:
 
 
 def of_kind(report: StepReport, kind: type) -> dict[tuple[str, str], float]:
-    """Amounts of one image by component and action, of one kind of operation."""
-    context = Context(report.hardware, report.made.workload)
+    """Return amounts of one image by component and action, of one kind of operation."""
+    context = Context(report.hardware, report.training_plan.workload)
     sums: dict[tuple[str, str], float] = {}
-    for op in report.trace.plan.operations():
+    for op in report.execution.plan.operations():
         if isinstance(op, kind):
             for key, amount in recipe(op, context).actions.items():
                 sums[key] = sums.get(key, 0.0) + amount
@@ -372,19 +372,19 @@ def test_transposed_products_of_one_layer_by_hand() -> None:
     workload = network(image(3, 2), conv("first", "image", (3, 3), 2, 1), conv("a", "first", (3, 20), 2))
     chip = small_chip()
     report = stepped(workload, chip)
-    (op,) = [op for op in report.trace.plan.operations() if isinstance(op, TransposeMvm)]
-    made, n = recipe(op, Context(chip, report.made.workload)), 4
-    assert made.n_vectors == n
-    assert made.actions["array", "read"] == n * 27 * 20
-    assert made.actions["dac", "drive"] == n * 2 * 20  # each error on the bitlines of two crossbars
-    assert made.actions["adc", "convert"] == n * 2 * 27  # each result from the wordlines of two
+    (op,) = [op for op in report.execution.plan.operations() if isinstance(op, TransposeMvm)]
+    asked, n = recipe(op, Context(chip, report.training_plan.workload)), 4
+    assert asked.n_vectors == n
+    assert asked.actions["array", "read"] == n * 27 * 20
+    assert asked.actions["dac", "drive"] == n * 2 * 20  # each error on the bitlines of two crossbars
+    assert asked.actions["adc", "convert"] == n * 2 * 27  # each result from the wordlines of two
     inside = 4 * 4 * 3  # of 9 taps, 4 fall into a map of 2 x 2, at each of 4 positions, in 3 channels
     additions = n * 27 + (inside - 4 * 3)  # of two crossbars each; then all but the first into each input
-    assert made.actions["digital", "op"] == additions + 4 * 3
-    assert made.actions["buffer", "write_byte"] == inside * 3 + 4 * 3  # sums of 20 bits in 3 bytes, then errors
-    assert made.actions["buffer", "read_byte"] == inside * 3 + n * (2 * 20)  # two tiles of each block column
-    assert made.actions["router", "byte_hop"] == n * 27 * 3  # from the first tile of each block row to the second
-    crossbar = next(step for step in made.steps if step.resource.kind == "crossbar")
+    assert asked.actions["digital", "op"] == additions + 4 * 3
+    assert asked.actions["buffer", "write_byte"] == inside * 3 + 4 * 3  # sums of 20 bits in 3 bytes, then errors
+    assert asked.actions["buffer", "read_byte"] == inside * 3 + n * (2 * 20)  # two tiles of each block column
+    assert asked.actions["router", "byte_hop"] == n * 27 * 3  # from the first tile of each block row to the second
+    crossbar = next(step for step in asked.steps if step.resource.kind == "crossbar")
     assert crossbar.hold_ps == 4 * chip.period_ps  # 16 results from 8 converters of 2 ns
 
 
@@ -396,7 +396,7 @@ def test_transposed_products_of_one_layer_by_hand() -> None:
 def test_results_are_scattered_where_windows_lie(
     size: int, kernel: int, stride: int, padding: int, dilation: int
 ) -> None:
-    """Against loops over positions and taps, on a map that is one longer than wide."""
+    """Loops over positions and taps say the same, on a map that is one longer than wide."""
     window = Window(kernel=(kernel,) * 2, stride=(stride,) * 2, padding=(padding,) * 4, dilation=(dilation,) * 2)
     shape = (size, size + 1)
     out = window.output_size(shape)
@@ -404,7 +404,7 @@ def test_results_are_scattered_where_windows_lie(
         return
     layer = Conv(name="a", inputs=("x",), output_shape=(1, *out), in_channels=2, window=window)
     error = Elementwise(name="e", inputs=("a",), output_shape=(2, *shape), function="transposed")
-    found = scattered(TransposeMvm("e", error, layer, cut(layer, HERMES), Region(0, 1)))
+    scatter = scattered(TransposeMvm("e", error, layer, cut(layer, HERMES), Region(0, 1)))
     hits: dict[tuple[int, int], list[int]] = {place: [] for place in itertools.product(*map(range, shape))}
     for number, (y, x) in enumerate(itertools.product(*map(range, out))):
         for ky, kx in itertools.product(range(kernel), repeat=2):
@@ -412,15 +412,15 @@ def test_results_are_scattered_where_windows_lie(
             if place in hits:
                 hits[place].append(number)
     times = [len(numbers) for numbers in hits.values()]
-    assert found.contributions == 2 * sum(times)
-    assert found.additions == 2 * sum(max(0, count - 1) for count in times)
+    assert scatter.contributions == 2 * sum(times)
+    assert scatter.additions == 2 * sum(max(0, count - 1) for count in times)
     latest = [max(numbers, default=-1) + 1 for numbers in hits.values()]
     ready = np.maximum.accumulate(latest)
-    assert (found.needed[1:-1] >= ready[:-1]).all()
-    assert found.needed[0] == 0
-    assert found.needed[-1] == out[0] * out[1]
-    assert (np.diff(found.needed) >= 0).all()
-    assert (found.needed[1:] <= out[0] * out[1]).all()
+    assert (scatter.needed[1:-1] >= ready[:-1]).all()
+    assert scatter.needed[0] == 0
+    assert scatter.needed[-1] == out[0] * out[1]
+    assert (np.diff(scatter.needed) >= 0).all()
+    assert (scatter.needed[1:] <= out[0] * out[1]).all()
 
 
 # -- prices ------------------------------------------------------------------------------------------------------------
@@ -437,12 +437,12 @@ def test_events_and_layers_sum_to_the_step() -> None:
     assert step["energy_pj"] == pytest.approx(priced(report), rel=1e-12)
     assert step["edp_pj_ns"] == pytest.approx(step["energy_pj"] * step["time_ns"], rel=1e-12)
     assert report.step_s == pytest.approx(step["time_ns"] / units.NS_PER_S, rel=1e-12)
-    assert step["cycles"] == report.trace.makespan_ps / report.hardware.period_ps
+    assert step["cycles"] == report.execution.makespan_ps / report.hardware.period_ps
     assert set(report.layers["layer"]) <= {layer.name for layer in report.workload.layers}
 
 
 def priced(report: StepReport) -> float:
-    amounts = report.trace.amounts()
+    amounts = report.execution.amounts()
     return sum(n * report.costs.price_pj(component, action) for (_, component, action), n in amounts.items())
 
 
@@ -504,14 +504,14 @@ def test_longer_pulse_trains_cost_more(workload: Workload, length: int, more: in
 @given(networks, st.integers(1, 6))
 @settings(max_examples=15, deadline=None)
 def test_an_update_per_sample_is_never_cheaper_than_one_per_batch(workload: Workload, batch: int) -> None:
-    each, once = (stepped(workload, small_chip(), batch=batch, update=when) for when in ("sample", "batch"))
-    assert each.step_s >= once.step_s
-    written = [totals(report, "update")["accumulator", "set"] for report in (each, once)]
+    per_sample, once = (stepped(workload, small_chip(), batch=batch, update=when) for when in ("sample", "batch"))
+    assert per_sample.step_s >= once.step_s
+    written = [totals(report, "update")["accumulator", "set"] for report in (per_sample, once)]
     assert written[0] == pytest.approx(batch * written[1], rel=1e-12)
 
 
 def with_converters(sharing: Mapping[str, object], n: int) -> Hardware:
-    """A small chip with so many converters for a crossbar or a pool."""
+    """Return a small chip with so many converters for a crossbar or a pool."""
     key, kind = ("n_per_pool", "pooled") if sharing else ("n_per_crossbar", "private")
     return small_chip(**{**sharing, "tile.adc.sharing.kind": kind, f"tile.adc.sharing.{key}": n})
 
@@ -533,14 +533,16 @@ def test_for_an_image_alone_a_second_bank_is_area_and_nothing_else(
 @pytest.mark.parametrize("converters", [1, 2])
 def test_in_a_batch_both_directions_wait_for_shared_converters(channels: int, converters: int) -> None:
     chip = with_converters({}, converters)
-    bank, shared = (stepped(tiny(channels, 4), chip, batch=4, transpose_adc=how).trace for how in ("bank", "shared"))
+    bank, shared = (
+        stepped(tiny(channels, 4), chip, batch=4, transpose_adc=how).execution for how in ("bank", "shared")
+    )
     assert bank.results[0].makespan_ps < shared.results[0].makespan_ps
 
 
 def test_shared_pools_do_the_work_of_both_banks() -> None:
     chip, busy = with_converters(POOLED, 2), []
     for how in ("bank", "shared"):
-        trace = stepped(tiny(), chip, batch=3, transpose_adc=how).trace
+        trace = stepped(tiny(), chip, batch=3, transpose_adc=how).execution
         held: dict[str, int] = {}
         for resource, ps in zip(trace.jobs[0].resources, trace.results[0].busy_ps, strict=True):
             if resource.kind == "adc":
@@ -566,9 +568,9 @@ def test_more_flips_cost_more(workload: Workload, flips: float, more: float) -> 
 
 
 def test_errors_go_back_to_every_layer_with_weights_before_it() -> None:
-    made = backward(tiny(), 8)
-    found = [(g.layer.name, g.role, [layer.name for layer in g.absorbed]) for g in made.gradients]
-    assert found == [
+    way_back = backward(tiny(), 8)
+    gradients = [(g.layer.name, g.role, [layer.name for layer in g.absorbed]) for g in way_back.gradients]
+    assert gradients == [
         ("error of fc", "loss", []),
         ("error of pool by fc", "transposed", []),
         ("gradient of fc", "outer", []),
@@ -580,9 +582,9 @@ def test_errors_go_back_to_every_layer_with_weights_before_it() -> None:
         ("error of a/relu", "digital", ["error of a by a/relu"]),  # from the block and past it; then the derivative
         ("gradient of a", "outer", []),
     ]
-    for gradient in made.gradients:
-        assert all(name in made.workload.by_name for name in gradient.layer.inputs)
-    assert made.workload.by_name["error of a/relu"].inputs == ("error of sum by c", "error of a/relu by b")
+    for gradient in way_back.gradients:
+        assert all(name in way_back.workload.by_name for name in gradient.layer.inputs)
+    assert way_back.workload.by_name["error of a/relu"].inputs == ("error of sum by c", "error of a/relu by b")
 
 
 def test_an_error_has_the_shape_of_its_layer() -> None:
@@ -594,15 +596,15 @@ def test_an_error_has_the_shape_of_its_layer() -> None:
              window=Window(kernel=(2, 2), stride=(2, 2), padding=(0,) * 4, dilation=(1, 1))),
         strided("c", "half", (3, 3), 2, 3),
     )  # fmt: skip
-    made = backward(workload, 6)
-    for gradient in made.gradients:
+    way_back = backward(workload, 6)
+    for gradient in way_back.gradients:
         target = gradient.layer.name.removeprefix("error of ").split(" by ")[0]
         assert gradient.layer.input_quant.bits == 6
         if gradient.role == "outer":
             assert gradient.layer.elements == gradient.of.rows * gradient.of.channels
         else:
             assert gradient.layer.output_shape == workload.by_name[target].output_shape
-    assert n_bytes(made.gradients[0].layer, 4) == 3
+    assert n_bytes(way_back.gradients[0].layer, 4) == 3
     report = stepped(workload, small_chip())
     assert report.step_s > 0
 
@@ -621,17 +623,17 @@ def test_the_softmax_of_a_network_is_its_loss() -> None:
 
 def test_calibration_is_a_forward_pass_with_two_operations_more_for_each_output() -> None:
     workload, chip = tiny(), small_chip()
-    found = simulate_calibration(workload, chip, 6)
+    cost = simulate_calibration(workload, chip, 6)
     plain = execute(RunSpec(workload, chip, "static", 6, {"replication": "none"}))
-    mine, theirs = found.trace.amounts(), plain.trace.amounts()
+    mine, theirs = cost.execution.amounts(), plain.trace.amounts()
     outputs = sum(layer.elements for layer in workload.weighted)
     more = {key: mine[key] - theirs[key] for key in mine if mine[key] != theirs[key]}
     assert {key[1:] for key in more} == {("digital", "op")}
     assert sum(more.values()) == pytest.approx(6 * 2 * outputs, rel=1e-12)
     assert not [key for key in mine if key[1] in ("cell", "pair", "accumulator")]
-    assert found.time_s >= plain.trace.makespan_ps / units.PS_PER_NS / units.NS_PER_S
+    assert cost.time_s >= plain.trace.makespan_ps / units.PS_PER_NS / units.NS_PER_S
     price = CostTable.of(chip).price_pj("digital", "op")
-    assert found.energy_pj == pytest.approx(6 * plain.summary["energy_pj"] + 6 * 2 * outputs * price, rel=1e-9)
+    assert cost.energy_pj == pytest.approx(6 * plain.summary["energy_pj"] + 6 * 2 * outputs * price, rel=1e-9)
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------
@@ -723,11 +725,11 @@ def test_the_command_prints_a_step(imcsim: Command) -> None:
 
 def test_the_command_prints_json_and_nothing_else(imcsim: Command) -> None:
     outcome = imcsim("train-step", "resnet20_cifar", "-H", "hermes-64", "--batch", "1", "--update", "sample", "--json")
-    found = json.loads(outcome.out)
+    printed = json.loads(outcome.out)
     assert outcome.code == 0
-    assert found["options"]["update"] == "sample"
-    assert found["counts"]["forward_products_per_image"] == 11_073
-    assert found.keys() >= {"step", "epoch", "events", "layers", "movement", "memory", "assumed", "full_products"}
+    assert printed["options"]["update"] == "sample"
+    assert printed["counts"]["forward_products_per_image"] == 11_073
+    assert printed.keys() >= {"step", "epoch", "events", "layers", "movement", "memory", "assumed", "full_products"}
 
 
 @pytest.mark.parametrize(("words", "expected"), [

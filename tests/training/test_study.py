@@ -23,7 +23,7 @@ torch = pytest.importorskip("torch")
 datasets = pytest.importorskip("sklearn.datasets")
 
 from imcsim.training.hic.options import HybridOptions  # noqa: E402
-from imcsim.training.study.request import hybrid_options, load_function  # noqa: E402
+from imcsim.training.study.spec import hybrid_options, load_function  # noqa: E402
 
 Command = Callable[..., Outcome]
 QUICK = ("--epochs", "2", "--batch", "20", "--age", "1s,1y")
@@ -96,7 +96,7 @@ NETWORK = """
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A user's network in a file, and digits in two npz files."""
+    """Write a user's network in a file, and digits in two npz files."""
     folder = tmp_path_factory.mktemp("own")
     (folder / "net.py").write_text(textwrap.dedent(NETWORK))
     digits = datasets.load_digits()
@@ -106,21 +106,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def own(folder: Path, out: Path, *more: str) -> tuple[str, ...]:
+def command_line(folder: Path, out: Path, *more: str) -> tuple[str, ...]:
     data = ("--data", str(folder / "train.npz"), "--test", str(folder / "test.npz"), "--out", str(out))
     return "train", "--network", str(folder / "net.py"), *data, *QUICK, *more
 
 
 @pytest.fixture(scope="module")
 def done(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Path]:
-    """A report on a user's own network and images, at two widths."""
+    """Write a report on a user's own network and images, at two widths."""
     out = tmp_path_factory.mktemp("report") / "report"
     with pytest.MonkeyPatch.context() as patch:
-        return command(patch, *own(folder, out, "--widths", "1,2", "--rate", "4,1e-5")), out
+        return command(patch, *command_line(folder, out, "--widths", "1,2", "--rate", "4,1e-5")), out
 
 
 def command(patch: pytest.MonkeyPatch, *words: str) -> Outcome:
-    """As the fixture ``imcsim``, for more than one test."""
+    """Run a command as the fixture ``imcsim`` does, for more than one test."""
     import contextlib
     import io
     import sys
@@ -157,22 +157,22 @@ def test_a_users_network_and_images_become_a_report(done: tuple[Outcome, Path]) 
 
 def test_the_trained_network_runs_like_any_other(done: tuple[Outcome, Path], imcsim: Command, tmp_path: Path) -> None:
     model = str(done[1] / "width-1" / "network.onnx")
-    found = imcsim("run", model, "--hardware", "hermes-64", "--json", "--out", str(tmp_path))
-    assert found.code == 0, found.err
-    assert json.loads(found.out)["cycles_per_inference"] > 0
+    outcome = imcsim("run", model, "--hardware", "hermes-64", "--json", "--out", str(tmp_path))
+    assert outcome.code == 0, outcome.err
+    assert json.loads(outcome.out)["cycles_per_inference"] > 0
 
 
 def test_the_step_is_that_of_the_counted_updates(done: tuple[Outcome, Path], imcsim: Command) -> None:
     model, rates = str(done[1] / "width-2" / "network.onnx"), str(done[1] / "rates.json")
-    found = imcsim("train-step", model, "--hardware", "hermes-64", "--rates", rates, "--batch", "20", "--json")
-    assert found.code == 0, found.err
-    again, first = json.loads(found.out), json.loads((done[1] / "step.json").read_text())
+    outcome = imcsim("train-step", model, "--hardware", "hermes-64", "--rates", rates, "--batch", "20", "--json")
+    assert outcome.code == 0, outcome.err
+    again, first = json.loads(outcome.out), json.loads((done[1] / "step.json").read_text())
     assert again["step"] == first["step"]
     assert "counted in" in first["rates"][0]
 
 
 def test_rates_belong_to_the_layers_they_were_counted_in(done: tuple[Outcome, Path]) -> None:
-    """Also where a layer is executed in another order than it was registered in."""
+    """They do so also where a layer is executed in another order than it was registered in."""
     layers = pd.read_csv(done[1] / "layers.csv").query("width == 2").set_index("layer")
     rates = json.loads((done[1] / "rates.json").read_text())
     assert [name.split("/")[1] for name in rates] == ["0", "3", "3", "6"]
@@ -185,7 +185,7 @@ def test_two_studies_of_the_same_seed_are_the_same(
     done: tuple[Outcome, Path], folder: Path, imcsim: Command, tmp_path: Path
 ) -> None:
     out = tmp_path / "again"
-    assert imcsim(*own(folder, out, "--widths", "1,2", "--rate", "4,1e-5")).code == 0
+    assert imcsim(*command_line(folder, out, "--widths", "1,2", "--rate", "4,1e-5")).code == 0
     for name in TABLES:
         assert (out / f"{name}.csv").read_bytes() == (done[1] / f"{name}.csv").read_bytes(), name
 
@@ -193,12 +193,12 @@ def test_two_studies_of_the_same_seed_are_the_same(
 def test_an_interrupted_study_goes_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from imcsim.training.hic.ageing import AgeingOptions
     from imcsim.training.hic.options import TrainOptions
-    from imcsim.training.study.request import StudySpec
+    from imcsim.training.study.spec import StudySpec
     from imcsim.training.study.study import study
     from imcsim.util.progress import silent
 
     options = TrainOptions(epochs=2)
-    request = StudySpec(options=options, ageing=AgeingOptions((1.0,), fixes=("none",)), batch_s=1e-4)
+    spec = StudySpec(options=options, ageing=AgeingOptions((1.0,), fixes=("none",)), step_s=1e-4)
     seen: list[str] = []
 
     def stop(done: int, total: int, step: str) -> None:
@@ -207,20 +207,20 @@ def test_an_interrupted_study_goes_on(folder: Path, tmp_path: Path, monkeypatch:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        study(request, tmp_path / "out", stop)
+        study(spec, tmp_path / "out", stop)
     assert not (tmp_path / "out").exists()
     assert (tmp_path / "out.unfinished").is_dir()
     assert any(re.match(r"\d+\.\d\d carries per weight, epoch 2 of 2", step) for step in seen)  # first
-    other = replace(request, rates={"hybrid": (1.0,)}, options=TrainOptions(epochs=1))
+    other = replace(spec, rates={"hybrid": (1.0,)}, options=TrainOptions(epochs=1))
     study(other, tmp_path / "out", silent)  # of another study nothing is lost
     seen.clear()
-    study(request, tmp_path / "out", lambda done, total, step: seen.append(step))
+    study(spec, tmp_path / "out", lambda done, total, step: seen.append(step))
     assert seen
     assert all("run 2 of 2" in step for step in seen)
     assert not (tmp_path / "out.unfinished").exists()
-    whole = study(request, tmp_path / "whole", silent)
+    uninterrupted = study(spec, tmp_path / "whole", silent)
     assert (tmp_path / "out" / "runs.csv").read_bytes() == (tmp_path / "whole" / "runs.csv").read_bytes()
-    assert whole.rates == {"hybrid": 1.0, "float": 0.1}
+    assert uninterrupted.rates == {"hybrid": 1.0, "float": 0.1}
 
 
 BAD = {
@@ -265,7 +265,7 @@ def test_bad_input_is_said_in_one_line(
     words: list[str], message: str, folder: Path, imcsim: Command, tmp_path: Path
 ) -> None:
     given = [word.format(folder=folder) for word in words]
-    outcome = imcsim(*own(folder, tmp_path / "out"), *given)
+    outcome = imcsim(*command_line(folder, tmp_path / "out"), *given)
     assert outcome.code == 2
     assert message in outcome.err.replace("\n", " "), outcome.err
     assert "Traceback" not in outcome.err
@@ -273,7 +273,7 @@ def test_bad_input_is_said_in_one_line(
 
 
 def test_a_layer_that_is_never_used_is_left_out(folder: Path, imcsim: Command, tmp_path: Path) -> None:
-    words = own(folder, tmp_path / "out", "--network", f"{folder / 'net.py'}:idle", "--epochs", "1")
+    words = command_line(folder, tmp_path / "out", "--network", f"{folder / 'net.py'}:idle", "--epochs", "1")
     assert imcsim(*words).code == 0
     assert set(pd.read_csv(tmp_path / "out" / "layers.csv")["layer"]) == {"used"}
     assert "normalisation" not in set(pd.read_csv(tmp_path / "out" / "ageing.csv")["fix"])  # for there is none
@@ -283,7 +283,7 @@ def test_a_directory_with_other_things_is_left_alone(folder: Path, imcsim: Comma
     out = tmp_path / "thesis"
     out.mkdir()
     (out / "chapter1.tex").write_text("years of work")
-    outcome = imcsim(*own(folder, out))
+    outcome = imcsim(*command_line(folder, out))
     assert outcome.code == 2
     assert "holds other things" in outcome.err
     assert (out / "chapter1.tex").read_text() == "years of work"
@@ -303,9 +303,9 @@ def test_a_changed_chip_is_priced() -> None:
     from imcsim.workload.importers import load_network
 
     workload = load_network("resnet50")
-    own, grown = (large_enough(workload, "hermes-64", given) for given in ({}, {"chip.clock_mhz": "500"}))
+    chip, grown = (large_enough(workload, "hermes-64", given) for given in ({}, {"chip.clock_mhz": "500"}))
     assert grown.chip.clock_mhz == 500
-    assert grown.n_crossbars == own.n_crossbars > 64
+    assert grown.n_crossbars == chip.n_crossbars > 64
     assert large_enough(workload, "hermes-64", {"chip.n_tiles": "7"}).chip.n_tiles == 7
 
 
@@ -313,8 +313,8 @@ def test_a_changed_chip_is_priced() -> None:
 
 
 def test_options_of_cells_by_name() -> None:
-    found = hybrid_options({"bits": 5, "read_noise": False, "refresh_larger": 7, "code": "gray"})
-    assert (found.bits, found.physics.read_noise, found.refresh_larger, found.code) == (5, False, 7, "gray")
+    options = hybrid_options({"bits": 5, "read_noise": False, "refresh_larger": 7, "code": "gray"})
+    assert (options.bits, options.physics.read_noise, options.refresh_larger, options.code) == (5, False, 7, "gray")
 
 
 def test_every_option_has_a_source() -> None:
@@ -334,9 +334,9 @@ def test_a_function_is_found_by_its_name(folder: Path) -> None:
 
 def test_sizes_are_counted_by_hand() -> None:
     """29 levels of a pair: log2(29) bits."""
-    found = hybrid_size(1000, 50, HybridOptions())
-    assert found.bits == pytest.approx(1000 * 4.8579810 + 50 * 32)
-    assert (found.cells, found.binary_cells) == (2000, 7000)
+    size = hybrid_size(1000, 50, HybridOptions())
+    assert size.bits == pytest.approx(1000 * 4.8579810 + 50 * 32)
+    assert (size.cells, size.binary_cells) == (2000, 7000)
     assert float_size(1000, 50).bits == 33_600
 
 
@@ -351,7 +351,7 @@ def test_crossings_of_curves() -> None:
 
 
 def evidence(hybrid: float = 0.9, year: float = 0.9, cycles: int = 100) -> Evidence:
-    """Float networks at 0.9 and width 1; hybrid ones at widths 1 and 3, of 0.1 and 1.2 times the bits."""
+    """Return tables: float networks at 0.9 and width 1, hybrid ones at 1 and 3, of 0.1 and 1.2 times the bits."""
     runs = pd.DataFrame(
         [
             {"weights": kind, "width": width, "bits": bits, "cells": 2, "n_weights": 1, "accuracy_frac": accuracy}
@@ -372,8 +372,8 @@ def evidence(hybrid: float = 0.9, year: float = 0.9, cycles: int = 100) -> Evide
     return Evidence(runs, ageing, wear, variants)
 
 
-def verdicts(found: Evidence) -> list[str]:
-    return [claim.verdict for claim in claims(found)]
+def verdicts(tables: Evidence) -> list[str]:
+    return [claim.verdict for claim in claims(tables)]
 
 
 def test_claims_follow_the_evidence() -> None:
@@ -385,20 +385,20 @@ def test_claims_follow_the_evidence() -> None:
 
 
 def test_drift_is_not_judged_by_networks_that_are_old_or_ignorant() -> None:
-    found = evidence()
-    old = found.ageing[found.ageing["age_s"] > 1]
-    assert verdicts(Evidence(found.runs, old, found.wear, found.accumulators))[4] == "not tested"
-    ignorant = found.ageing.assign(accuracy_frac=0.1)
-    assert verdicts(Evidence(found.runs, ignorant, found.wear, found.accumulators))[4] == "not tested"
-    forgets = found.ageing.assign(accuracy_frac=np.where(found.ageing["age_s"] > 1, 0.5, 0.8))  # little, and loses it
-    assert verdicts(Evidence(found.runs, forgets, found.wear, found.accumulators))[4] == "does not hold"
+    tables = evidence()
+    old = tables.ageing[tables.ageing["age_s"] > 1]
+    assert verdicts(Evidence(tables.runs, old, tables.wear, tables.accumulators))[4] == "not tested"
+    ignorant = tables.ageing.assign(accuracy_frac=0.1)
+    assert verdicts(Evidence(tables.runs, ignorant, tables.wear, tables.accumulators))[4] == "not tested"
+    forgets = tables.ageing.assign(accuracy_frac=np.where(tables.ageing["age_s"] > 1, 0.5, 0.8))  # little, and loses it
+    assert verdicts(Evidence(tables.runs, forgets, tables.wear, tables.accumulators))[4] == "does not hold"
 
 
 def test_a_repair_that_ruins_the_fresh_network_is_no_repair() -> None:
     """Its losses count from the best of the fresh accuracies."""
-    found = evidence(year=0.3)
-    ruined = found.ageing.assign(fix="global", accuracy_frac=0.12)
-    both = Evidence(found.runs, pd.concat([found.ageing, ruined]), found.wear, found.accumulators)
+    tables = evidence(year=0.3)
+    ruined = tables.ageing.assign(fix="global", accuracy_frac=0.12)
+    both = Evidence(tables.runs, pd.concat([tables.ageing, ruined]), tables.wear, tables.accumulators)
     assert verdicts(both)[4] == "depends"
 
 
@@ -406,18 +406,18 @@ def test_a_repair_that_ruins_the_fresh_network_is_no_repair() -> None:
     ("lost", "verdict"), [((0.002, 0.01), "holds"), ((0.004, 0.014), "depends"), ((0.02, 0.03), "does not hold")]
 )
 def test_a_loss_within_its_error_of_the_limit_depends(lost: tuple[float, float], verdict: str) -> None:
-    found = evidence()
+    tables = evidence()
     seeds = [
-        found.ageing.assign(seed=seed, accuracy_frac=np.where(found.ageing["age_s"] > 1, 0.9 - loss, 0.9))
+        tables.ageing.assign(seed=seed, accuracy_frac=np.where(tables.ageing["age_s"] > 1, 0.9 - loss, 0.9))
         for seed, loss in enumerate(lost)
     ]
-    assert verdicts(Evidence(found.runs, pd.concat(seeds), found.wear, found.accumulators))[4] == verdict
+    assert verdicts(Evidence(tables.runs, pd.concat(seeds), tables.wear, tables.accumulators))[4] == verdict
 
 
 def test_half_the_size_counts_only_below_half() -> None:
-    found = evidence(hybrid=0.9)
-    assert verdicts(found)[3] == "does not hold"  # reached at 0.83 of the bits
-    base = found.runs[found.runs["weights"] == "float"]
+    tables = evidence(hybrid=0.9)
+    assert verdicts(tables)[3] == "does not hold"  # reached at 0.83 of the bits
+    base = tables.runs[tables.runs["weights"] == "float"]
     seeds = [base.assign(accuracy_frac=0.9 + away) for away in (-0.03, 0.03)]  # a standard error of 3 points
-    unsure = pd.concat([found.runs[found.runs["weights"] == "hybrid"], *seeds])
-    assert verdicts(Evidence(unsure, found.ageing, found.wear, found.accumulators))[3] == "depends"
+    unsure = pd.concat([tables.runs[tables.runs["weights"] == "hybrid"], *seeds])
+    assert verdicts(Evidence(unsure, tables.ageing, tables.wear, tables.accumulators))[3] == "depends"

@@ -34,14 +34,14 @@ def test_bad_hardware_is_refused_with_the_expected_sentence(path: Path) -> None:
 
 
 def places(data: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """The path of every block and value of a file."""
+    """Return the path of every block and value of a file."""
     blocks = data if isinstance(data, dict) else {}
     below = [place for key, value in blocks.items() for place in places(value, (*path, key))]
     return [path, *below] if path else below
 
 
 def complaint(*arguments: Any) -> str:
-    """The sentence with which hardware is refused; empty where it is accepted."""
+    """Return the sentence with which hardware is refused; empty where it is accepted."""
     try:
         CostTable.of(load_hardware(*arguments))
     except ImcsimError as error:
@@ -57,9 +57,9 @@ JUNK = [*VALUES, [], [1, "x"], [[]], {}, {"kind": "x"}, {"kind": 3}, {"x": {"y":
 @settings(deadline=None)
 @given(st.sampled_from(places(WHOLE)), st.sampled_from(JUNK), st.booleans())
 def test_junk_anywhere_in_a_file_makes_sense_or_is_refused_in_one_sentence(
-    tmp_path_factory: pytest.TempPathFactory, place: tuple[str, ...], junk: Any, whole: bool
+    tmp_path_factory: pytest.TempPathFactory, place: tuple[str, ...], junk: Any, is_complete: bool
 ) -> None:
-    data = copy.deepcopy(WHOLE) if whole else {"extends": "isaac", "name": "n", "description": "d"}
+    data = copy.deepcopy(WHOLE) if is_complete else {"extends": "isaac", "name": "n", "description": "d"}
     block = data
     for key in place[:-1]:
         block = block.setdefault(key, {})

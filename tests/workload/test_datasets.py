@@ -47,9 +47,9 @@ def write_cifar_folder(folder: Path) -> Path:
 
 @pytest.mark.parametrize("write", [write_pictures, write_npz, write_cifar, write_cifar_folder])
 def test_colour_images_come_back(write: Any, tmp_path: Path) -> None:
-    found = load_dataset(write(tmp_path))
-    np.testing.assert_array_equal(found.images, COLOUR)
-    np.testing.assert_array_equal(found.labels, LABELS)
+    loaded = load_dataset(write(tmp_path))
+    np.testing.assert_array_equal(loaded.images, COLOUR)
+    np.testing.assert_array_equal(loaded.labels, LABELS)
 
 
 def idx(values: Array) -> bytes:
@@ -62,17 +62,17 @@ def test_idx_images_come_back_with_the_labels_beside_them(packed: bool, tmp_path
     end, pack = (".gz", gzip.compress) if packed else ("", bytes)
     (tmp_path / f"t10k-images-idx3-ubyte{end}").write_bytes(pack(idx(GREY[:, 0])))
     (tmp_path / f"t10k-labels-idx1-ubyte{end}").write_bytes(pack(idx(LABELS)))
-    found = load_dataset(tmp_path / f"t10k-images-idx3-ubyte{end}")
-    np.testing.assert_array_equal(found.images, GREY)
-    np.testing.assert_array_equal(found.labels, LABELS)
+    loaded = load_dataset(tmp_path / f"t10k-images-idx3-ubyte{end}")
+    np.testing.assert_array_equal(loaded.images, GREY)
+    np.testing.assert_array_equal(loaded.labels, LABELS)
 
 
 def test_pixels_become_numbers_by_channel() -> None:
     mean, std = (0.1, 0.2, 0.3), (0.5, 0.25, 2.0)
-    found = Dataset("d", COLOUR, LABELS).first(2).scaled(mean, std)
-    assert found.dtype == np.float32
+    scaled = Dataset("d", COLOUR, LABELS).first(2).scaled(mean, std)
+    assert scaled.dtype == np.float32
     wanted = (COLOUR[1, 2, 5, 4] / 255 - 0.3) / 2.0
-    assert found[1, 2, 5, 4] == pytest.approx(wanted, rel=1e-6)
+    assert scaled[1, 2, 5, 4] == pytest.approx(wanted, rel=1e-6)
     assert Dataset("d", GREY, LABELS).scaled()[0, 0, 0, 0] == pytest.approx(GREY[0, 0, 0, 0] / 255)
 
 

@@ -51,7 +51,7 @@ def ints(*values: int) -> np.ndarray:
 
 
 def node(op: str, inputs: str, outputs: str = "y", domain: str = "", name: str = "", **attributes: Any) -> NodeProto:
-    """Inputs and outputs as words; ``-`` stands for one that is left out."""
+    """Build a node of inputs and outputs given as words; ``-`` stands for one that is left out."""
     names = ["" if word == "-" else word for word in inputs.split()]
     return helper.make_node(op, names, outputs.split(), name=name, domain=domain, **attributes)
 
@@ -60,7 +60,7 @@ def model(
     nodes: Sequence[NodeProto], inits: Inits, shape: Sequence[int | str | None] = (1, 3, 8, 8), output: str = "y",
     more_inputs: dict[str, Sequence[int | str]] | None = None, opset: int = 21,
 ) -> ModelProto:  # fmt: skip
-    """A model with the input x of ``shape`` and one output."""
+    """Build a model with the input x of ``shape`` and one output."""
     shapes = {"x": shape, **(more_inputs or {})}
     inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, list(size)) for name, size in shapes.items()]
     outputs = [helper.make_empty_tensor_value_info(output)]
@@ -119,8 +119,8 @@ def kinds(workload: Workload) -> list[str]:
 @st.composite
 def windows(draw: st.DrawFn) -> tuple[Window, tuple[int, ...]]:
     n = draw(st.sampled_from([1, 2]))
-    each = lambda low, high: tuple(draw(st.integers(low, high)) for _ in range(n))  # noqa: E731
-    kernel, stride, dilation, size = each(1, 4), each(1, 4), each(1, 3), each(1, 12)
+    tuples = lambda low, high: tuple(draw(st.integers(low, high)) for _ in range(n))  # noqa: E731
+    kernel, stride, dilation, size = tuples(1, 4), tuples(1, 4), tuples(1, 3), tuples(1, 12)
     padding = tuple(draw(st.integers(0, k - 1)) for k in kernel * 2)
     window = Window(kernel=kernel, stride=stride, padding=padding, dilation=dilation, ceil_mode=draw(st.booleans()))
     assume(0 not in window.output_size(size))
@@ -765,8 +765,8 @@ def test_file_that_is_missing_or_no_model(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("this is a text")
     with pytest.raises(ImcsimError, match="is no readable ONNX model"):
         import_onnx(tmp_path / "text.onnx")
-    whole = attention().SerializeToString()
-    for length in range(1, len(whole), len(whole) // 40):
-        (tmp_path / "cut.onnx").write_bytes(whole[:length])
+    content = attention().SerializeToString()
+    for length in range(1, len(content), len(content) // 40):
+        (tmp_path / "cut.onnx").write_bytes(content[:length])
         with pytest.raises(ImcsimError):
             import_onnx(tmp_path / "cut.onnx")

@@ -22,7 +22,7 @@ CENTRES = np.random.default_rng(3).integers(20, 236, (N_CLASSES, 3, 8, 8))
 
 
 def float_network(opset: int = 17, batch: int | str = "images") -> onnx.ModelProto:
-    """Convolution, normalisation, residual addition, pooling, fully connected; random weights."""
+    """Build convolution, normalisation, residual addition, pooling, fully connected; random weights."""
     rng = np.random.default_rng(7)
     constants: list[onnx.TensorProto] = []
 
@@ -51,7 +51,7 @@ def float_network(opset: int = 17, batch: int | str = "images") -> onnx.ModelPro
 
 
 def images() -> Array:
-    """Pictures around a few centres, so that a network has several answers to them."""
+    """Draw pictures around a few centres, so that a network has several answers to them."""
     rng = np.random.default_rng(11)
     noise = rng.normal(0, 25, (N_IMAGES, 3, 8, 8))
     return np.clip(CENTRES[np.arange(N_IMAGES) % N_CLASSES] + noise, 0, 255).astype(np.uint8)
@@ -66,7 +66,7 @@ def scores(model: onnx.ModelProto, pixels: Array) -> Array:
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a float model and data whose labels are the answers of that model."""
+    """Write a folder with a float model and data whose labels are the answers of that model."""
     monkeypatch.chdir(tmp_path)
     model = float_network()
     onnx.save(model, "float.onnx")
@@ -86,10 +86,10 @@ def test_a_quantised_network_answers_as_before(granularity: str, files: Path, im
     outcome = imcsim(*words)
     assert outcome.code == 0, outcome.err
     wanted = scores(float_network(), images() / np.float32(255))
-    found = quantised_scores("int8.onnx")
-    error = np.sqrt(np.mean((found - wanted) ** 2) / np.mean((wanted - wanted.mean()) ** 2))
+    int8_scores = quantised_scores("int8.onnx")
+    error = np.sqrt(np.mean((int8_scores - wanted) ** 2) / np.mean((wanted - wanted.mean()) ** 2))
     assert error < 0.05  # 8 bits: some hundredths at most; a wrong scale or zero point is of the order of 1
-    agreement = np.mean(found.argmax(axis=1) == wanted.argmax(axis=1))
+    agreement = np.mean(int8_scores.argmax(axis=1) == wanted.argmax(axis=1))
     assert agreement >= 0.9
     assert "layers quantised  3 (2 convolutional, 1 fully connected)" in outcome.out
     assert f"float 100.0 %, int8 {100 * agreement:.1f} %" in outcome.out  # the labels are the float network's answers
@@ -170,7 +170,7 @@ def test_mistakes(files: Path, imcsim: Command) -> None:
 
 
 def refused(imcsim: Command, folder: Path, says: str, model: str, data: str, *more: str) -> None:
-    """One sentence, exit code 2, and no file more than before."""
+    """Check for one sentence, exit code 2, and no file more than before."""
     before = sorted(folder.iterdir())
     outcome = imcsim("quantize", model, "--data", data, "--images", "8", "-o", "out.onnx", *more)
     assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)

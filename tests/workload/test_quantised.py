@@ -28,7 +28,7 @@ RESNET20 = DATA / "resnet20-cifar10-jpeg-finetuned" / "resnet20_jpegft_int8_qdq.
 
 @dataclass
 class Builder:
-    """A QDQ model under construction; every tensor has a scale of its own."""
+    """Build a QDQ model; every tensor has a scale of its own."""
 
     rng: np.random.Generator
     dtype: type = np.int8
@@ -48,14 +48,14 @@ class Builder:
         return [self.constant(f"{name}_scale", np.array(size, np.float32)), zero_name]
 
     def quantised(self, tensor: str, size: float) -> str:
-        """Q and DQ behind a tensor; the name of the dequantised one."""
+        """Add Q and DQ behind a tensor; return the name of the dequantised one."""
         scale = self.scale(tensor, size)
         self.nodes.append(helper.make_node("QuantizeLinear", [tensor, *scale], [f"{tensor}_q"]))
         self.nodes.append(helper.make_node("DequantizeLinear", [f"{tensor}_q", *scale], [f"{tensor}_dq"]))
         return f"{tensor}_dq"
 
     def weights(self, name: str, shape: tuple[int, ...], axis: int, unit: float) -> list[str]:
-        """Per-channel weights and a bias in units of the sums, both behind DQ."""
+        """Add per-channel weights and a bias in units of the sums, both behind DQ."""
         n = shape[axis]
         scales = self.rng.uniform(0.002, 0.02, n).astype(np.float32)
         zeros = self.constant(f"{name}_wz", np.zeros(n, np.int8))
@@ -79,7 +79,7 @@ class Builder:
 
 
 def small_network(rng: np.random.Generator, dtype: type, groups: int, stride: int, dilation: int) -> onnx.ModelProto:
-    """Conv, relu, grouped or dilated conv, addition, average pooling, fully connected."""
+    """Build conv, relu, grouped or dilated conv, addition, average pooling, fully connected."""
     b = Builder(rng, dtype)
     x = b.quantised("x", 0.03)
     first = [x, *b.weights("a", (8, 3, 3, 3), 0, 0.03)]
@@ -104,7 +104,7 @@ def small_network(rng: np.random.Generator, dtype: type, groups: int, stride: in
 
 
 def library(model: onnx.ModelProto, x: Array, tensors: list[str]) -> list[Array]:
-    """What onnxruntime's integer kernels compute for some tensors."""
+    """Return what onnxruntime's integer kernels compute for some tensors."""
     model = onnx.ModelProto.FromString(model.SerializeToString())
     known = {item.name: item for item in onnx.shape_inference.infer_shapes(model).graph.value_info}
     present = {item.name for item in model.graph.output}
@@ -142,7 +142,7 @@ def test_a_qdq_network_gives_the_library_s_integers(
 
 
 def qlinear_network(rng: np.random.Generator, dtype: type) -> onnx.ModelProto:
-    """QuantizeLinear, a grouped QLinearConv with zero points and strides, a QLinearMatMul, DequantizeLinear."""
+    """Build QuantizeLinear, a grouped QLinearConv with zero points and strides, a QLinearMatMul, DequantizeLinear."""
     b = Builder(rng, dtype)
     x, y, z = b.scale("x", 0.03), b.scale("y", 0.4), b.scale("z", 3.0)
     weights = b.constant("w", rng.integers(-128, 128, (6, 2, 3, 3), np.int8))
@@ -177,7 +177,7 @@ def test_resnet20_gives_the_library_s_integers_on_100_images() -> None:
 
 
 def slow_sums(layer: IntegerLayer, x: Array) -> Array:
-    """A convolution by hand: every product of every position."""
+    """Compute a convolution by hand: every product of every position."""
     assert layer.sliding is not None
     window, size = layer.sliding, layer.output_size(x)
     per_group, out_per_group = x.shape[1] // layer.groups, layer.channels // layer.groups

@@ -54,7 +54,7 @@ def shared(path: Path) -> Path:
 
 @dataclass
 class Builder:
-    """A model under construction, in the library's own object interface; tensors are numbers."""
+    """Build a model in the library's own object interface; tensors are numbers."""
 
     rng: np.random.Generator
     kind: str = "INT8"
@@ -64,7 +64,7 @@ class Builder:
     codes: list[Any] = field(default_factory=list)
 
     def tensor(self, shape: tuple[int, ...], scale: Array | float = (), zero: int = 0, values: Array = ()) -> int:
-        """An activation of the model's kind, or a constant of the kind of its ``values``."""
+        """Add an activation of the model's kind, or a constant of the kind of its ``values``."""
         tensor = schema.TensorT()
         tensor.name, tensor.shape = f"t{len(self.tensors)}", list(shape)
         kind = np.asarray(values).dtype.name.upper() if np.size(values) else self.kind
@@ -100,7 +100,7 @@ class Builder:
     def weighted(
         self, kind: str, x: int, y: int, shape: tuple[int, ...], axis: int, scales: Array, **fields: Any
     ) -> int:
-        """An operator with weights, each channel along ``axis`` with a scale of its own, or one ``scales`` for all."""
+        """Add an operator with weights, each channel along ``axis`` with its scale, or one ``scales`` for all."""
         channels, unit = shape[axis], np.float32(self.tensors[x].quantization.scale[0])
         dtype, zero = (np.uint8, 120) if self.kind == "UINT8" else (np.int8, 0)
         limits = np.iinfo(dtype)
@@ -127,7 +127,7 @@ STRIDES = {"strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 
 
 
 def small_network(rng: np.random.Generator, kind: str = "INT8", fixed: bool = False) -> bytes:
-    """Convolution, depthwise convolution, addition, pooling, fully connected, softmax; ``fixed``: for one image."""
+    """Build convolution, depthwise one, addition, pooling, fully connected, softmax; ``fixed``: for one image."""
     b = Builder(rng, kind)
     scales = (lambda n: rng.uniform(0.002, 0.02, n)) if kind == "INT8" else (lambda n: np.array([0.01]))
     x = b.activation((7, 6, 3), 0.03)
@@ -153,7 +153,7 @@ def network_of(content: bytes) -> QuantisedNetwork:
 
 
 def assert_same_integers(network: QuantisedNetwork, content: bytes, images: Array) -> None:
-    """Every weighted layer, and the output, as the interpreter gives them image by image."""
+    """Compare every weighted layer, and the output, with what the interpreter gives image by image."""
     library = Interpreter(
         model_content=content, experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
         experimental_preserve_all_tensors=True, num_threads=1,
@@ -246,7 +246,7 @@ def test_grouped_convolutions_give_the_library_s_integers() -> None:
 
 @dataclass
 class Edges(Builder):
-    """Biases where it matters to the last bit whether input and weight scale are multiplied as float32 or float64."""
+    """Choose biases where float32 or float64 products of input and weight scale differ in the last bit."""
 
     rule: Requantise = fixed_point
 
@@ -289,12 +289,12 @@ def test_each_rule_rounds_in_its_own_way() -> None:
 @given(st.lists(st.integers(-(2**27), 2**27), min_size=1), st.floats(2**-40, 7.9))
 @settings(deadline=None)
 def test_the_fixed_point_is_that_of_whole_numbers(sums: list[int], factor: float) -> None:
-    found = fixed_point(np.array(sums)[:, None], np.array([factor]), 1.0).ravel().tolist()
-    assert found == [by_hand(value, factor) for value in sums]
+    rounded = fixed_point(np.array(sums)[:, None], np.array([factor]), 1.0).ravel().tolist()
+    assert rounded == [by_hand(value, factor) for value in sums]
 
 
 def by_hand(value: int, factor: float) -> int:
-    """MultiplyByQuantizedMultiplier in Python's integers."""
+    """Compute MultiplyByQuantizedMultiplier in Python's integers."""
     fraction, exponent = np.frexp(factor)
     multiplier, exponent = int(fraction * 2**31 + 0.5), int(exponent)
     if multiplier == 1 << 31:
@@ -316,7 +316,7 @@ def keywords(n: int) -> Array:
 
 
 def pictures(n: int) -> Array:
-    """Pixels from 0 to 255 as floats, each picture in several shifts."""
+    """Return pixels from 0 to 255 as floats, each picture in several shifts."""
     from PIL import Image
 
     files = sorted(shared(PICTURES).glob("cifar10_*.png"))
@@ -345,8 +345,8 @@ def test_ideal_crossbars_give_the_library_s_answers(path: Path, read: Callable[[
     exact = dict(network.steps(images))
     hardware = chip(crossbar__rows=128, crossbar__columns=128, crossbar__wordlines_active=128)
     arrays = arrays_of(network.layers, hardware, IDEAL)
-    for name, found in network.steps(images, arrays):
-        np.testing.assert_array_equal(found, exact[name], err_msg=name)
+    for name, output in network.steps(images, arrays):
+        np.testing.assert_array_equal(output, exact[name], err_msg=name)
 
 
 # -- images ------------------------------------------------------------------------------------------------------------
@@ -354,30 +354,30 @@ def test_ideal_crossbars_give_the_library_s_answers(path: Path, read: Callable[[
 
 def test_images_are_taken_in_both_layouts_and_quantised_where_they_float() -> None:
     network = network_of(small_network(np.random.default_rng(2)))
-    whole = integers(np.random.default_rng(3), network, 4)
-    answers = network.run(whole)
-    labels = np.zeros(len(whole), np.int64)
-    assert network.pixels(Dataset("own", whole, labels)) is whole
-    assert network.pixels(Dataset("other", whole.astype(np.uint8), labels)).dtype == np.float32
+    numbers = integers(np.random.default_rng(3), network, 4)
+    answers = network.run(numbers)
+    labels = np.zeros(len(numbers), np.int64)
+    assert network.pixels(Dataset("own", numbers, labels)) is numbers
+    assert network.pixels(Dataset("other", numbers.astype(np.uint8), labels)).dtype == np.float32
     for shape in ((3, 7, 6), (7, 6, 3)):
         network.check_images(shape)
-    np.testing.assert_array_equal(network.run(np.moveaxis(whole, 1, -1)), answers)
+    np.testing.assert_array_equal(network.run(np.moveaxis(numbers, 1, -1)), answers)
     scale, zero = network.layers[0].input.scale, network.layers[0].input.zero
-    real = ((whole.astype(np.float64) - zero) * scale).astype(np.float32)
+    real = ((numbers.astype(np.float64) - zero) * scale).astype(np.float32)
     np.testing.assert_array_equal(network.run(real), answers)
     np.testing.assert_array_equal(network.graph.prepared(real * 1e9).min(), -128)  # saturated
     with pytest.raises(ImcsimError, match=r"takes images of 3 x 7 x 6, the data has 7 x 3 x 6"):
         network.check_images((7, 3, 6))
     with pytest.raises(ImcsimError, match=r"takes int8, the images are uint8; give int8, or floating"):
-        network.run(whole.astype(np.uint8))
+        network.run(numbers.astype(np.uint8))
 
 
 def test_an_operator_that_fixes_the_batch_runs_image_by_image() -> None:
     for fixed in (False, True):
         network = network_of(small_network(np.random.default_rng(2), fixed=fixed))
-        whole = integers(np.random.default_rng(3), network, 4)
-        one_by_one = np.concatenate([network.run(whole[i : i + 1]) for i in range(4)])
-        np.testing.assert_array_equal(network.run(whole), one_by_one)
+        images = integers(np.random.default_rng(3), network, 4)
+        one_by_one = np.concatenate([network.run(images[i : i + 1]) for i in range(4)])
+        np.testing.assert_array_equal(network.run(images), one_by_one)
 
 
 # -- traces ------------------------------------------------------------------------------------------------------------
@@ -436,9 +436,9 @@ def test_a_float_network_has_a_trace_and_is_refused_with_a_way_out(tmp_path: Pat
 
 
 def test_files_that_are_no_models_are_refused(model: Path) -> None:
-    whole = model.read_bytes()
-    for length in (0, 6, 100, len(whole) // 2, len(whole) - 400):
-        model.write_bytes(whole[:length])
+    content = model.read_bytes()
+    for length in (0, 6, 100, len(content) // 2, len(content) - 400):
+        model.write_bytes(content[:length])
         for load in (load_network, load_quantised):
             with pytest.raises(ImcsimError, match="no readable TensorFlow Lite model, perhaps truncated"):
                 load(model)

@@ -261,8 +261,8 @@ def test_attention_of_the_transformers_is_dynamic() -> None:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All shipped traces, made again by their scripts as the traces' `source` says."""
+def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write all shipped traces again by their scripts, as the traces' `source` says."""
     folder = tmp_path_factory.mktemp("made")
     for script in ("make_onnx_light.py", "make_networks.py"):
         command = [sys.executable, str(ROOT / "workloads" / script), "--out", str(folder)]
@@ -271,12 +271,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_trace_is_what_its_script_makes(made: Path, name: str) -> None:
-    assert (made / f"{name}.json").read_text() == (ROOT / f"workloads/{name}.json").read_text()
+def test_shipped_trace_is_what_its_script_makes(generated: Path, name: str) -> None:
+    assert (generated / f"{name}.json").read_text() == (ROOT / f"workloads/{name}.json").read_text()
 
 
-def test_nothing_else_is_made(made: Path) -> None:
-    assert sorted(path.stem for path in made.iterdir()) == SHIPPED
+def test_nothing_else_is_made(generated: Path) -> None:
+    assert sorted(path.stem for path in generated.iterdir()) == SHIPPED
     assert len(SHIPPED) == 21
 
 

@@ -1,1 +1,1 @@
-"""Compiled loops of parts of the chip: wires, write-verify."""
+"""Hold compiled loops of parts of the chip: wires, write-verify."""

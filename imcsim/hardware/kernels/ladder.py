@@ -1,4 +1,4 @@
-"""Lines of resistors with cells hanging on them: what of a voltage arrives, and what a whole line looks like to others.
+"""Solve lines of resistors with cells hanging on them: what of a voltage arrives, and what others see of a whole line.
 
 A line starts at its driver, passes ``first`` to its first cell and ``wire`` from cell to cell. Conductances are in uS,
 resistances in 1/uS, and a resistance may be 0. No library for linear algebra is called: its threads would wait for each
@@ -17,7 +17,7 @@ PANEL = 8
 
 
 @compiled
-def passed(g: Floats, first: float, wire: float, factors: Floats) -> None:
+def fill_passed_shares(g: Floats, first: float, wire: float, factors: Floats) -> None:
     """Fill ``factors`` (n,): voltage behind each segment over that before it, the far ends of the cells ``g`` grounded.
 
     From the far end to the near one: a segment r that feeds a conductance s passes 1 / (1 + r s).
@@ -31,10 +31,10 @@ def passed(g: Floats, first: float, wire: float, factors: Floats) -> None:
 
 @compiled
 def arriving(g: Floats, first: float, wire: float) -> Floats:
-    """Share of a driver's voltage that arrives at each cell of the lines ``g`` (n_lines, n), cells grounded behind."""
+    """Return the share of a driver's voltage that reaches each cell of lines ``g`` (n_lines, n), grounded behind."""
     shares = np.empty(g.shape)
     for i in range(g.shape[0]):
-        passed(g[i], first, wire, shares[i])
+        fill_passed_shares(g[i], first, wire, shares[i])
         for k in range(1, g.shape[1]):
             shares[i, k] *= shares[i, k - 1]
     return shares
@@ -50,7 +50,7 @@ def add_line(norton: Floats, line: int, g: Floats, first: float, wire: float) ->
     """
     n = len(g)
     factors = np.empty(n)
-    passed(g, first, wire, factors)
+    fill_passed_shares(g, first, wire, factors)
     arrives, shared = 1.0, 0.0
     for k in range(n):
         arrives *= factors[k]
@@ -65,7 +65,7 @@ def add_line(norton: Floats, line: int, g: Floats, first: float, wire: float) ->
 
 @contracted
 def subtract_products(norton: Floats, used: int, panel: Floats, factors: Floats) -> None:
-    """Norton[m, c] -= sum over a of factors[a] panel[a, m] panel[a, c], for c from m to ``used``.
+    """Compute norton[m, c] -= sum over a of factors[a] panel[a, m] panel[a, c], for c from m to ``used``.
 
     Only unsigned indices let the compiler use vectors here; that is three times as fast.
     """

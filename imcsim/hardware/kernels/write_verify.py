@@ -1,4 +1,4 @@
-"""Pulse, read, repeat: thousands of cells in step with each other, so that one instruction serves many of them.
+"""Pulse, read, repeat: thousands of cells are in step with each other, so that one instruction serves many of them.
 
 A block of cells takes one turn after another: each cell that is not yet in its band takes a pulse and a read. Cells
 that have finished idle in their slots until a quarter of the slots is idle; then those left move together.
@@ -32,7 +32,7 @@ VARIED, NOISE, DRAWN_SIZE = (BLOCK * i for i in range(3))
 
 @inlined
 def draw(keys, turn, n, drawn):  # type: ignore[no-untyped-def]
-    """Two standard normal numbers for each of n slots: variation of the step, noise of the read after it."""
+    """Draw two standard normal numbers for each of n slots: variation of the step, noise of the read after it."""
     for i in range(n):
         low, high = keys[LOW + i], keys[HIGH + i]
         radius = np.float32(math.sqrt(squared_radius(bits_of(low, high, np.uint32(2 * turn)))))
@@ -42,7 +42,7 @@ def draw(keys, turn, n, drawn):  # type: ignore[no-untyped-def]
 
 @inlined
 def pulse(state, drawn, n, cell):  # type: ignore[no-untyped-def]
-    """One pulse and one read for those of n slots that need them; how many need another."""
+    """Give one pulse and one read to those of n slots that need them; return how many need another."""
     left = 0
     for i in range(n):
         missing, g, run = state[MISSING + i], state[G + i], state[RUN + i]
@@ -76,12 +76,12 @@ def keep(state, keys, n, band, final, pulses, failed):  # type: ignore[no-untype
 
 @inlined
 def write_block(key, first, n, target, g, factor, cell, cap, final, pulses, failed):  # type: ignore[no-untyped-def]
-    """All turns of n cells from number ``first`` on."""
+    """Take all turns of n cells from number ``first`` on."""
     state, keys, drawn = np.zeros(STATE_SIZE), np.zeros(KEYS_SIZE, np.uint32), np.zeros(DRAWN_SIZE, np.float32)
     band, is_noisy = cell.band_usiemens, cell.step_sigma_frac > 0 or cell.read_sigma_usiemens > 0
     for i in range(n):
-        own = mixed(key, first + i)
-        keys[LOW + i], keys[HIGH + i] = np.uint32(own), np.uint32(own >> np.uint64(32))
+        cell_key = mixed(key, first + i)
+        keys[LOW + i], keys[HIGH + i] = np.uint32(cell_key), np.uint32(cell_key >> np.uint64(32))
     if is_noisy:
         draw(keys, 0, n, drawn)
     for i in range(n):
@@ -104,7 +104,7 @@ def write_block(key, first, n, target, g, factor, cell, cap, final, pulses, fail
 def write_blocks(  # type: ignore[no-untyped-def]
     key, target, g, factor, cell, cap, final, pulses, failed
 ):
-    """Like ``write_cells``, into three arrays; every array is (cells,)."""
+    """Write like ``write_cells``, into three arrays; every array is (cells,)."""
     for block in prange((target.size + BLOCK - 1) // BLOCK):
         first = block * BLOCK
         n = min(BLOCK, target.size - first)
@@ -114,7 +114,7 @@ def write_blocks(  # type: ignore[no-untyped-def]
 def write_cells(
     key: np.uint64, target: Floats, g: Floats, factor: Floats, cell: PulsedCell, cap: int
 ) -> tuple[Floats, NDArray[np.int64], NDArray[np.bool_]]:
-    """Final conductances, pulses and failures of all cells; every array is (rows, columns).
+    """Return final conductances, pulses and failures of all cells; every array is (rows, columns).
 
     Verify reads are one more than pulses, as a read comes first. No numbers are drawn where both sigmas are 0.
     """
@@ -126,12 +126,12 @@ def write_cells(
 
 @compiled
 def normals(key: np.uint64, n_cells: int, n_turns: int) -> NDArray[np.float32]:
-    """The numbers of cells 0, 1, ... and turns 0, 1, ...: shape (n_cells, n_turns, 2); the very first is not used."""
+    """Return the numbers of cells 0, 1, ... and turns 0, 1, ...: (n_cells, n_turns, 2); the very first is not used."""
     numbers = np.empty((n_cells, n_turns, 2), np.float32)
     keys, drawn = np.zeros(KEYS_SIZE, np.uint32), np.zeros(DRAWN_SIZE, np.float32)
     for cell in range(n_cells):
-        own = mixed(key, cell)
-        keys[LOW], keys[HIGH] = np.uint32(own), np.uint32(own >> np.uint64(32))
+        cell_key = mixed(key, cell)
+        keys[LOW], keys[HIGH] = np.uint32(cell_key), np.uint32(cell_key >> np.uint64(32))
         for turn in range(n_turns):
             draw(keys, turn, 1, drawn)
             numbers[cell, turn] = drawn[VARIED], drawn[NOISE]

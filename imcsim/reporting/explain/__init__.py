@@ -1,1 +1,1 @@
-"""Hardware files and devices, explained in numbers with their sources."""
+"""Explain hardware files and devices in numbers with their sources."""

@@ -1,4 +1,4 @@
-"""A device explained: its range, how far writes miss, what is left later and how much reads scatter, as tables."""
+"""Explain a device in tables: its range, how far writes miss, what is left later and how much reads scatter."""
 
 from __future__ import annotations
 
@@ -29,49 +29,49 @@ N_CELLS = 4000  # of each target: the standard error of a deviation is 1.1 %
 
 @dataclass(frozen=True)
 class Sample:
-    """Cells of a device, written once; ``cells`` has the shape (targets, N_CELLS), targets in rising order."""
+    """Hold cells of a device, written once; ``cells`` has the shape (targets, N_CELLS), targets in rising order."""
 
     device: DeviceSpec
     cells: Cells
 
     @property
     def targets_usiemens(self) -> Floats:
-        """(targets,) what each row was aimed at."""
+        """Return (targets,) what each row was aimed at."""
         return self.cells.target_usiemens[:, 0]
 
     def conductance_usiemens(self, age_s: float) -> Floats:
-        """(targets, N_CELLS) where the cells are."""
+        """Return (targets, N_CELLS) where the cells are."""
         return self.device.conductance_usiemens(self.cells, age_s)
 
     def read_sigma_usiemens(self, age_s: float) -> Floats:
-        """(targets,) standard deviation of a read, its mean over the cells of a target."""
+        """Return (targets,) standard deviation of a read, its mean over the cells of a target."""
         return np.asarray(self.device.read_sigma_usiemens(self.cells, age_s).mean(axis=1))
 
 
 def sample(device: DeviceSpec, n_targets: int, seed: int = 0) -> Sample:
-    """Cells at ``n_targets`` targets over the range of a device, or at its levels where it has fewer.
+    """Write cells at ``n_targets`` targets over the range of a device, or at its levels where it has fewer.
 
     No cell is stuck: stuck ones would hide what the others do.
     """
-    whole = device.model_copy(update={"stuck_on_frac": 0.0, "stuck_off_frac": 0.0})
+    unstuck = device.model_copy(update={"stuck_on_frac": 0.0, "stuck_off_frac": 0.0})
     n = n_targets if device.n_levels == "continuous" else min(n_targets, device.n_levels)
     targets = np.linspace(device.g_min_usiemens, device.g_max_usiemens, n)
     aims = np.repeat(targets[:, None], N_CELLS, axis=1)
-    return Sample(whole, whole.program(aims, random_streams.rng(seed, "explain", device.kind)))
+    return Sample(unstuck, unstuck.program(aims, random_streams.rng(seed, "explain", device.kind)))
 
 
 def holds(device: DeviceSpec, age_s: float) -> bool:
-    """Does the model hold at this age?"""
+    """Say whether the model holds at this age."""
     return any(low <= age_s <= high for low, high in device.ages_s)
 
 
 def first_age_s(device: DeviceSpec) -> float:
-    """The age of cells that are fresh."""
+    """Return the age of cells that are fresh."""
     return device.ages_s[0][0]
 
 
 def closed_form_usiemens(device: DeviceSpec, targets_usiemens: Floats) -> Floats | None:
-    """The standard deviation of a write by the model's equation; None where it has none."""
+    """Return the standard deviation of a write by the model's equation; None where it has none."""
     try:
         return device.program_sigma_usiemens(targets_usiemens)
     except ImcsimError:
@@ -82,7 +82,7 @@ def closed_form_usiemens(device: DeviceSpec, targets_usiemens: Floats) -> Floats
 
 
 def facts(device: DeviceSpec) -> DataFrame:
-    """What is declared: quantity, value."""
+    """List what is declared: quantity, value."""
     from pandas import DataFrame
 
     low, high = device.g_min_usiemens, device.g_max_usiemens
@@ -99,7 +99,7 @@ def facts(device: DeviceSpec) -> DataFrame:
 
 
 def errors(device: DeviceSpec, n_targets: int = 5, seed: int = 0) -> DataFrame:
-    """By target, in uS: standard deviations of a write and of a read; in per cent: the mean conductance left.
+    """List by target, in uS, standard deviations of a write and of a read; in per cent, the mean conductance left.
 
     Ages at which the model does not hold have no column. A write without closed form is sampled, as all else is.
     """
@@ -122,7 +122,7 @@ def _write_sigma(cells: Sample) -> dict[str, Floats]:
 
 
 def _left_percent(cells: Sample, fresh_s: float, age_s: float) -> Floats:
-    """Mean conductance against that of fresh cells; NaN where these conduct nothing."""
+    """Return mean conductance against that of fresh cells; NaN where these conduct nothing."""
     start, now = (cells.conductance_usiemens(at_s).mean(axis=1) for at_s in (fresh_s, age_s))
     return np.asarray(100 * np.divide(now, start, out=np.full_like(now, np.nan), where=start > 0))
 

@@ -1,4 +1,4 @@
-"""A hardware preset explained: resolved tree, sums per level, prices with sources, peak figures against the paper's."""
+"""Explain a hardware preset: resolved tree, sums per level, prices with sources, peak figures against the paper's."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WIDTH = 160  # of the tables where the output is no terminal
 
 
 def tree(hardware: Hardware) -> DataFrame:
-    """Every number of the resolved tree: key, value, source."""
+    """List every number of the resolved tree: key, value, source."""
     from pandas import DataFrame
 
     rows = [(key, str(value), hardware.source(key)) for key, value in hardware.numbers().items()]
@@ -37,7 +37,7 @@ def tree(hardware: Hardware) -> DataFrame:
 
 
 def sums(hardware: Hardware) -> DataFrame:
-    """Area and peak power of one crossbar, unit, tile and of the chip, each with all that lies in it."""
+    """Sum area and peak power of one crossbar, unit, tile and of the chip, each with all that lies in it."""
     from pandas import DataFrame
 
     rows = [
@@ -53,7 +53,7 @@ def sums(hardware: Hardware) -> DataFrame:
 
 
 def parts(hardware: Hardware) -> DataFrame:
-    """The rows of the price table: part, per, count, area and power of one group, source."""
+    """List the rows of the price table: part, per, count, area and power of one group, source."""
     from pandas import DataFrame
 
     rows = [
@@ -64,7 +64,7 @@ def parts(hardware: Hardware) -> DataFrame:
 
 
 def figures(hardware: Hardware) -> DataFrame:
-    """The figures that follow from the tree at the precision of the preset: figure, value."""
+    """List the figures that follow from the tree at the precision of the preset: figure, value."""
     from pandas import DataFrame
 
     return DataFrame(
@@ -74,7 +74,7 @@ def figures(hardware: Hardware) -> DataFrame:
 
 
 def published(hardware: Hardware) -> DataFrame:
-    """The paper's figures against ours: name, figure, ours, published, deviation_frac, tolerance_frac, ok, source.
+    """Compare the paper's figures with ours: name, figure, ours, published, deviation_frac, tolerance_frac, ok, source.
 
     Raises ImcsimError for a figure that nothing computes.
     """
@@ -104,7 +104,7 @@ def published(hardware: Hardware) -> DataFrame:
 
 
 def wires(hardware: Hardware) -> DataFrame:
-    """What resistive wires take from a full array whose cells are all alike, and by how much the ladder model errs.
+    """Say what resistive wires take from a full array whose cells are all alike, and by how much the ladder model errs.
 
     Losses are of one cell's current, and of the largest column current; in per cent. No rows where wires are ideal.
     """
@@ -128,7 +128,7 @@ def wires(hardware: Hardware) -> DataFrame:
 
 
 def explain(hardware: Hardware, console: Console | None = None) -> None:
-    """Print all of it."""
+    """Print every table."""
     from rich.console import Console
 
     console = console or Console(width=None if sys.stdout.isatty() else WIDTH)
@@ -151,7 +151,7 @@ def explain(hardware: Hardware, console: Console | None = None) -> None:
 
 
 def _as_printed(checks: DataFrame) -> DataFrame:
-    """Our figures with as many digits as the paper prints, deviations in per cent."""
+    """Return our figures with as many digits as the paper prints, deviations in per cent."""
     ours = [_digits(mine, theirs) for mine, theirs in zip(checks["ours"], checks["published"], strict=True)]
     deviation = [f"{100 * frac:+.3f} %" for frac in checks["deviation_frac"]]
     tolerance = [f"{100 * frac:g} %" for frac in checks["tolerance_frac"]]

@@ -1,1 +1,1 @@
-"""Figures for a paper or a screen."""
+"""Draw figures for a paper or a screen."""

@@ -1,4 +1,4 @@
-"""Cells drawn: where they ended up, and what the resistance of wires takes away."""
+"""Draw cells: where they ended up, and what the resistance of wires takes away."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LEAST_WIDTH = 0.02  # of a violin where there is a cell, of its largest width
 
 
 def conductances(figure: Figure, measured: EvaluationResult) -> None:
-    """Distribution of the conductances of all cells by target, as programmed and as they are read at the first age."""
+    """Draw how the conductances of all cells are distributed by target, as programmed and as first read."""
     readings = {content: _reading_of(content, measured) for content, _ in measured.chip.cells}
     panels: list[tuple[str, Conductance]] = [("As programmed", lambda _, cells: cells.programmed_usiemens)]
     ages_s = sorted({reading.age_s for reading in readings.values()})
@@ -52,32 +52,32 @@ def _reading_of(content: str, measured: EvaluationResult) -> Reading:
 
 
 def _read_usiemens(reading: Reading, cells: Cells) -> Floats:
-    """Where cells are at the age of a reading."""
+    """Return where cells are at the age of a reading."""
     return reading.device.conductance_usiemens(cells, reading.age_s)
 
 
 def by_target(chip: WrittenChip, reading: Reading, of: Conductance) -> tuple[Floats, Array, Floats]:
-    """Targets (levels,) in uS, cells (levels, bins) of each, and the edges (bins + 1,) of conductances in uS."""
+    """Return targets (levels,) in uS, cells (levels, bins) of each, and the edges (bins + 1,) of conductances in uS."""
     device = reading.device
     targets = np.linspace(device.g_min_usiemens, device.g_max_usiemens, 1 << reading.hardware.crossbar.bits_per_cell)
-    ends = np.array([(found.min(), found.max()) for found in _each(chip, of)])
+    ends = np.array([(values.min(), values.max()) for values in _each(chip, of)])
     beyond = device.g_max_usiemens / N_BINS  # so that there is a range even where all cells are alike
     edges = np.linspace(ends.min() - beyond, ends.max() + beyond, N_BINS + 1)
     nearest = np.concatenate([[-np.inf], (targets[1:] + targets[:-1]) / 2, [np.inf]])
     counts = sum(
-        np.histogram2d(cells.target_usiemens.ravel(), found.ravel(), (nearest, edges))[0]
-        for cells, found in zip(chip.cells.values(), _each(chip, of), strict=True)
+        np.histogram2d(cells.target_usiemens.ravel(), values.ravel(), (nearest, edges))[0]
+        for cells, values in zip(chip.cells.values(), _each(chip, of), strict=True)
     )
     return targets, np.asarray(counts), edges
 
 
 def _each(chip: WrittenChip, of: Conductance) -> Iterator[Floats]:
-    """Crossbar by crossbar, so that not all are there at the same time."""
+    """Yield crossbar by crossbar, so that not all are there at the same time."""
     return (of(content, cells) for (content, _), cells in chip.cells.items())
 
 
 def _violins(axes: Axes, targets: Floats, counts: Array, edges: Floats) -> None:
-    """One violin for each target, as wide as its fullest bin and never too thin to see; a dot at the median."""
+    """Draw one violin for each target, as wide as its fullest bin and never too thin to see; a dot at the median."""
     width, middles = 0.42 * (targets[1] - targets[0]), (edges[1:] + edges[:-1]) / 2
     axes.hlines(targets, targets - width, targets + width, color=RED, lw=1.4, label="target")
     there = [(target, row) for target, row in zip(targets, counts, strict=True) if row.any()]
@@ -90,7 +90,7 @@ def _violins(axes: Axes, targets: Floats, counts: Array, edges: Floats) -> None:
 
 
 def _density(axes: Axes, targets: Floats, counts: Array, edges: Floats) -> None:
-    """How many cells of each target are where, for more targets than there is room for violins."""
+    """Draw how many cells of each target are where, for more targets than there is room for violins."""
     half = (targets[1] - targets[0]) / 2
     sides, shown = np.append(targets - half, targets[-1] + half), np.where(counts, counts, np.nan).T
     cells = axes.pcolormesh(sides, edges, shown, norm="log", cmap="viridis", rasterized=True)
@@ -99,7 +99,7 @@ def _density(axes: Axes, targets: Floats, counts: Array, edges: Floats) -> None:
 
 
 def ir_drop(figure: Figure, chip: WrittenChip, reading: Reading, wires: ResistiveWires) -> None:
-    """What the wires leave of each cell on the crossbar that loses most of its conductance; cells near 0 stay grey.
+    """Draw what the wires leave of each cell on the crossbar that loses most conductance; cells near 0 stay grey.
 
     What they conduct is mostly what their neighbours let through.
     """
@@ -119,7 +119,7 @@ def ir_drop(figure: Figure, chip: WrittenChip, reading: Reading, wires: Resistiv
 
 @dataclass(frozen=True)
 class Drop:
-    """A crossbar, (rows, columns), without its wires and as the ends of its lines see it."""
+    """Hold a crossbar, (rows, columns), without its wires and as the ends of its lines see it."""
 
     content: str
     number: int
@@ -128,12 +128,13 @@ class Drop:
 
     @property
     def lost_frac(self) -> float:
-        whole = float(self.programmed_usiemens.sum())
-        return 1 - float(self.effective_usiemens.sum()) / whole if whole else 0.0
+        """Return the share of all conductance that the wires take."""
+        programmed = float(self.programmed_usiemens.sum())
+        return 1 - float(self.effective_usiemens.sum()) / programmed if programmed else 0.0
 
 
 def most_lost(chip: WrittenChip, wires: ResistiveWires) -> Drop:
-    """The crossbar that loses the largest part of its conductance."""
+    """Return the crossbar that loses the largest part of its conductance."""
     return max(_drops(chip, wires), key=lambda drop: drop.lost_frac)
 
 

@@ -1,4 +1,4 @@
-"""A device drawn: errors of writes against target, drift over time, noise of reads against conductance."""
+"""Draw a device: errors of writes against target, drift over time, noise of reads against conductance."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ DASHES = ("-", "--", "-.", ":")
 
 
 def draw_device(device: DeviceSpec, folder: str | Path, seed: int = 0) -> list[Path]:
-    """Three panels as ``device_KIND.png`` and ``.svg`` in a folder, which is made; sampled cells, none stuck.
+    """Draw three panels as ``device_KIND.png`` and ``.svg`` in a folder, which is made; sampled cells, none stuck.
 
     Returns the two files; raises ImcsimError where they cannot be written.
     """
     many, few = sample(device, N_TARGETS, seed), sample(device, N_LEVELS, seed)
     name = f"device_{device.kind}"
-    with saved_figure(Path(folder) / name, name, (3 * PANEL_INCHES[0], PANEL_INCHES[1] + 0.8)) as (figure, made):
+    with saved_figure(Path(folder) / name, name, (3 * PANEL_INCHES[0], PANEL_INCHES[1] + 0.8)) as (figure, files):
         panels = figure.subplots(1, 3)
         _writes(panels[0], many)
         _drift(panels[1], few)
@@ -37,7 +37,7 @@ def draw_device(device: DeviceSpec, folder: str | Path, seed: int = 0) -> list[P
         for axes in panels:
             _legend(axes)
         figure.suptitle(_title(device), x=0.01, ha="left", fontsize=11, fontweight="bold")
-    return made
+    return files
 
 
 def _title(device: DeviceSpec) -> str:
@@ -46,7 +46,7 @@ def _title(device: DeviceSpec) -> str:
 
 
 def _writes(axes: Axes, cells: Sample) -> None:
-    """Quantiles of sampled errors, and where the closed form has 5 and 95 %."""
+    """Draw quantiles of sampled errors, and where the closed form has 5 and 95 %."""
     targets, colour = cells.targets_usiemens, COLOURS[0]
     error = cells.cells.programmed_usiemens - targets[:, None]
     least, low, middle, high, most = np.quantile(error, [0.05, 0.25, 0.5, 0.75, 0.95], axis=1)
@@ -67,7 +67,7 @@ def _writes(axes: Axes, cells: Sample) -> None:
 
 
 def _drift(axes: Axes, cells: Sample) -> None:
-    """Median and 5 to 95 % of the cells of each level over the ages at which the model holds."""
+    """Draw median and 5 to 95 % of the cells of each level over the ages at which the model holds."""
     for ages_s in _spans(cells.device):
         bands = np.quantile([cells.conductance_usiemens(at_s) for at_s in ages_s], [0.05, 0.5, 0.95], axis=2)
         for level, target in enumerate(cells.targets_usiemens):
@@ -89,7 +89,7 @@ def _drift(axes: Axes, cells: Sample) -> None:
 
 
 def _spans(device: DeviceSpec) -> list[list[float]]:
-    """Ages to draw, for each interval in which the model holds, up to a year."""
+    """Return ages to draw, for each interval in which the model holds, up to a year."""
     drawn = []
     for low, high in device.ages_s:
         begin, end = max(low, 1.0), min(high, LONGEST_S)
@@ -99,7 +99,7 @@ def _spans(device: DeviceSpec) -> list[list[float]]:
 
 
 def _reads(axes: Axes, cells: Sample) -> None:
-    """Standard deviation of a read against mean conductance, at several ages."""
+    """Draw the standard deviation of a read against mean conductance, at several ages."""
     fresh = first_age_s(cells.device)
     ages_s = {f"fresh ({age(fresh)})": fresh, **{name: at for name, at in AGES_S.items() if holds(cells.device, at)}}
     noisy = False
@@ -116,7 +116,7 @@ def _reads(axes: Axes, cells: Sample) -> None:
 
 
 def _legend(axes: Axes) -> None:
-    """One entry for each label, below the panel."""
+    """Draw one entry for each label, below the panel."""
     entries = {label: handle for handle, label in reversed([*zip(*axes.get_legend_handles_labels(), strict=True)])}
     named = dict(reversed(entries.items()))
     columns = 2 if len(named) <= 4 else 3

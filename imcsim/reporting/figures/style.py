@@ -1,4 +1,4 @@
-"""One look for all figures: colours, sizes, files, legends."""
+"""Give all figures one look: colours, sizes, files, legends."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STYLE: Any = {
 
 @contextmanager
 def saved_figure(path: str | Path, name: str, inches: tuple[float, float]) -> Iterator[tuple[Figure, list[Path]]]:
-    """An empty figure that is saved when the block ends; the list is filled with the files."""
+    """Open an empty figure that is saved when the block ends; the list is filled with the files."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -45,18 +45,18 @@ def saved_figure(path: str | Path, name: str, inches: tuple[float, float]) -> It
     stem = Path(path) / name if Path(path).is_dir() else Path(path)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=inches, layout="constrained")
-        made: list[Path] = []
+        files: list[Path] = []
         FigureCanvasAgg(figure)
-        yield figure, made
+        yield figure, files
         for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None})):
             target = stem.with_name(stem.name + suffix)
             with new_file(target) as partial:
                 figure.savefig(partial, dpi=200, metadata=metadata)
-            made.append(target)
+            files.append(target)
 
 
 def legend_below(figure: Figure, panels: Sequence[Axes], width: int) -> None:
-    """One legend for all panels, below them."""
+    """Draw one legend for all panels, below them."""
     pairs = [pair for axes in panels for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
     entries = {label: handle for handle, label in pairs}
     figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=min(len(entries), 3 * width))

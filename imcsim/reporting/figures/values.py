@@ -1,4 +1,4 @@
-"""What a run with images shows: accuracy over time, noise by layer, what writing took, and its cells."""
+"""Draw what a run with images shows: accuracy over time, noise by layer, what writing took, and its cells."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LEAST_MAP_INCHES, MOST_MAP_INCHES = 2.6, 8.0
 
 @dataclass(frozen=True)
 class Drawing:
-    """One figure: its file, its size, and what fills it."""
+    """Describe one figure: its file, its size, and what fills it."""
 
     name: str
     inches: tuple[float, float]
@@ -44,22 +44,22 @@ class Drawing:
 
 
 def draw_values(measured: EvaluationResult, folder: str | Path) -> list[Path]:
-    """All figures that have something to show, as PNG and SVG in a folder that exists; returns the files."""
+    """Draw all figures that have something to show, as PNG and SVG in a folder that exists; returns the files."""
     files: list[Path] = []
     for drawing in drawings(measured):
-        with saved_figure(folder, drawing.name, drawing.inches) as (figure, made):
+        with saved_figure(folder, drawing.name, drawing.inches) as (figure, drawn):
             drawing.fill(figure)
-        files += made
+        files += drawn
     return files
 
 
 def drawings(measured: EvaluationResult) -> Iterator[Drawing]:
-    """The figures of a run: those of its chips, then those of its first chip."""
+    """Return the figures of a run: those of its chips, then those of its first chip."""
     entry, chip, reading = measured.entry, measured.chip, measured.reading
     hardware = reading.hardware
     if len(entry["ages"]) > 1:
         yield Drawing("accuracy_over_time", (6.4, 3.9), lambda figure: accuracy_over_time(figure, entry))
-    letters = max((len(each["layer"]) for each in entry["layers"]), default=0)
+    letters = max((len(layer["layer"]) for layer in entry["layers"]), default=0)
     size = (6.0 + 0.08 * letters, 1.5 + 0.27 * len(entry["layers"]))
     yield Drawing("snr_by_layer", size, lambda figure: snr_by_layer(figure, entry))
     if chip.pulses.any():
@@ -78,12 +78,12 @@ def drawings(measured: EvaluationResult) -> Iterator[Drawing]:
 
 
 def accuracy_over_time(figure: Figure, entry: Entry) -> None:
-    """Mean over the chips at each age with its interval, worst and best chip, and what exact integers reach."""
-    axes, ages = figure.subplots(), sorted(entry["ages"], key=lambda each: float(each["age_s"]))
+    """Draw the mean over the chips by age with its interval, worst and best chip, and what exact integers reach."""
+    axes, ages = figure.subplots(), sorted(entry["ages"], key=lambda age: float(age["age_s"]))
     n_chips, exact = len({chip["seed"] for chip in entry["chips"]}), 100 * entry["exact_accuracy_frac"]
-    at_s = [each["age_s"] for each in ages]
+    at_s = [age["age_s"] for age in ages]
     mean, (low, high), (worst, best) = (
-        100 * np.array([each[key] for each in ages]).T
+        100 * np.array([age[key] for age in ages]).T
         for key in ("accuracy_frac", "accuracy_interval_95_frac", "accuracy_range_frac")
     )
     axes.axhline(exact, color=DARK, ls="--", lw=1, label=f"without errors, {exact:.1f} %")
@@ -100,7 +100,7 @@ def accuracy_over_time(figure: Figure, entry: Entry) -> None:
 
 
 def _time_axis(axes: Axes, ages_s: Sequence[float]) -> None:
-    """Logarithmic from the first age after 0 on; 0, where it is there, lies one decade before it."""
+    """Make the axis logarithmic from the first age after 0 on; 0, where it is there, lies one decade before it."""
     first = min(age_s for age_s in ages_s if age_s)
     fresh = min(ages_s) == 0
     axes.set_xscale("symlog", linthresh=first, linscale=1.0) if fresh else axes.set_xscale("log")
@@ -116,18 +116,18 @@ def _time_axis(axes: Axes, ages_s: Sequence[float]) -> None:
 
 
 def snr_by_layer(figure: Figure, entry: Entry) -> None:
-    """Signal to noise of each layer's sums, and beside it how many of its conversions left the ADC's range."""
+    """Draw signal to noise of each layer's sums, and beside it how many of its conversions left the ADC's range."""
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2), gridspec_kw={"wspace": 0.08})
     layers = entry["layers"]
-    names = [each["layer"] for each in layers]
-    snr_db = [each["snr"].get("db", 0.0) for each in layers]
-    saturated = [100 * each["saturated_frac"] for each in layers]
+    names = [layer["layer"] for layer in layers]
+    snr_db = [layer["snr"].get("db", 0.0) for layer in layers]
+    saturated = [100 * layer["saturated_frac"] for layer in layers]
     for axes, values, colour in ((left, snr_db, BLUE), (right, saturated, RED)):
         axes.barh(names, values, height=0.7, color=colour)
         axes.grid(visible=False, axis="y")
-    for row, each in enumerate(layers):
-        noisy = each["snr"]["kind"] == "noisy"
-        _beside(left, row, max(snr_db[row], 0.0), f"{snr_db[row]:z.1f}" if noisy else each["snr"]["kind"])
+    for row, layer in enumerate(layers):
+        noisy = layer["snr"]["kind"] == "noisy"
+        _beside(left, row, max(snr_db[row], 0.0), f"{snr_db[row]:z.1f}" if noisy else layer["snr"]["kind"])
         _beside(right, row, saturated[row], f"{saturated[row]:.2g}")
     left.set(xlabel="signal to noise (dB)", xlim=(ROOM * min([*snr_db, 0]), ROOM * max([*snr_db, LEAST_DB])))
     right.set(xlabel="saturated conversions (%)", xlim=(0, ROOM * max([*saturated, LEAST_PERCENT])))
@@ -144,7 +144,7 @@ def _beside(axes: Axes, row: int, end: float, text: str) -> None:
 
 
 def pulses_per_cell(figure: Figure, counts: Array) -> None:
-    """How many cells took 0, 1, ... pulses in one write."""
+    """Draw how many cells took 0, 1, ... pulses in one write."""
     axes, most = figure.subplots(), int(np.flatnonzero(counts)[-1])
     axes.stairs(counts[: most + 1], np.arange(most + 2) - 0.5, baseline=0.5, fill=True, color=BLUE)
     mean = float(np.arange(len(counts)) @ counts / counts.sum())
@@ -154,7 +154,7 @@ def pulses_per_cell(figure: Figure, counts: Array) -> None:
 
 
 def wear(figure: Figure, chip: WrittenChip, hardware: Hardware) -> None:
-    """How often the most written cell of each crossbar is programmed in a batch; what is never written stays grey."""
+    """Draw how often the most written cell of each crossbar is programmed in a batch; the never written stay grey."""
     from matplotlib.ticker import MaxNLocator
 
     axes, most = figure.subplots(), wear_map(chip, hardware)
@@ -172,7 +172,7 @@ def wear(figure: Figure, chip: WrittenChip, hardware: Hardware) -> None:
 
 
 def wear_map(chip: WrittenChip, hardware: Hardware) -> Floats:
-    """(tiles, crossbars) of the chip; not a number where nothing is written in a batch."""
+    """Return (tiles, crossbars) of the chip; not a number where nothing is written in a batch."""
     most = np.full(hardware.n_crossbars, np.nan)
     for crossbar, counts in chip.programmings.items():
         most[crossbar] = counts.max()

@@ -1,1 +1,1 @@
-"""Runs as traces that a browser can show."""
+"""Write runs as traces that a browser can show."""

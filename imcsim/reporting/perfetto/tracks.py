@@ -1,4 +1,4 @@
-"""Busy intervals as slices on tracks, drawn as finely as a number of slices allows; numpy throughout."""
+"""Put busy intervals as slices on tracks, drawn as finely as a number of slices allows; numpy throughout."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ UNITS_SHOWN = 256  # tracks of one resource; where it has more units, they share
 
 @dataclass(frozen=True)
 class Slices:
-    """Intervals, all (n,) int64: track and name by number, times in ps, vectors that a slice stands for, time held."""
+    """Hold intervals as arrays, all (n,) int64.
+
+    They are: track and name by number, times in ps, vectors that a slice stands for, time held.
+    """
 
     track: Ints
     name: Ints
@@ -29,12 +32,13 @@ class Slices:
 
     @staticmethod
     def of(track: int | Ints, name: int | Ints, start_ps: Ints, end_ps: Ints) -> Slices:
-        """One slice per interval."""
+        """Make one slice per interval."""
         tracks, names = (np.broadcast_to(np.asarray(value, np.int64), start_ps.shape) for value in (track, name))
         return Slices(tracks, names, start_ps, end_ps, np.ones_like(start_ps), end_ps - start_ps)
 
     @staticmethod
     def joined(parts: list[Slices]) -> Slices:
+        """Return all slices of several sets as one set."""
         fields = [[getattr(part, name) for part in parts] for name in Slices.__dataclass_fields__]
         return Slices(*(np.concatenate([np.zeros(0, np.int64), *arrays]) for arrays in fields))
 
@@ -42,23 +46,23 @@ class Slices:
         return len(self.start_ps)
 
     def ordered(self) -> Slices:
-        """Sorted by track, then start."""
+        """Return the slices sorted by track, then start."""
         order = np.lexsort((self.start_ps, self.track))
         return Slices(*(getattr(self, name)[order] for name in Slices.__dataclass_fields__))
 
     def only(self, chosen: NDArray[np.bool_]) -> Slices:
-        """Those of the slices."""
+        """Return the slices that a mask selects."""
         return Slices(*(getattr(self, name)[chosen] for name in Slices.__dataclass_fields__))
 
     def merged(self, gap_ps: int, mixed: bool = False) -> Slices:
-        """Neighbours on a track with the same name (or any, where ``mixed``) and at most ``gap_ps`` apart become one.
+        """Join neighbours on a track with the same name (or any, where ``mixed``) that are at most ``gap_ps`` apart.
 
         What overlaps becomes one in any case.
         """
         return self.ordered()._merged(gap_ps, mixed)
 
     def _merged(self, gap_ps: int, mixed: bool) -> Slices:
-        """The same of an ordered set."""
+        """Return an ordered set with its neighbours joined as ``merged`` does."""
         if not len(self):
             return self
         heads = np.flatnonzero(self._begins(gap_ps, mixed))
@@ -73,12 +77,12 @@ class Slices:
         )
 
     def gaps_ps(self, mixed: bool) -> Ints:
-        """Distances of an ordered set's neighbours on a track, those of the same name, or any where ``mixed``."""
+        """Return distances of an ordered set's neighbours on a track, of the same name, or any where ``mixed``."""
         near = (self.track[1:] == self.track[:-1]) & ((self.name[1:] == self.name[:-1]) | mixed)
         return np.asarray((self.start_ps[1:] - self.end_ps[:-1])[near])
 
     def _begins(self, gap_ps: int, mixed: bool) -> NDArray[np.bool_]:
-        """Which slices of an ordered set begin a merged one."""
+        """Say which slices of an ordered set begin a merged one."""
         width = int(self.end_ps.max()) + 1
         covered = np.maximum.accumulate(self.end_ps + self.track * width) - self.track * width  # of the track so far
         begins = np.ones(len(self), np.bool_)
@@ -90,7 +94,7 @@ class Slices:
 
 
 def units_of(start_ps: Ints, end_ps: Ints, capacity: int) -> Ints:
-    """Which unit each of the intervals (sorted by start) holds, where a unit that returned first is taken first.
+    """Say which unit each of the intervals (sorted by start) holds, where a unit that returned first is taken first.
 
     The k-th interval takes over from the one with the (k - capacity)-th end; following this back leads to the first.
     """
@@ -106,7 +110,7 @@ def units_of(start_ps: Ints, end_ps: Ints, capacity: int) -> Ints:
 
 @dataclass
 class Canvas:
-    """Collects slices and keeps them at most ``budget`` in number by drawing less detail on the crowded tracks."""
+    """Collect slices and keep them at most ``budget`` in number by drawing less detail on the crowded tracks."""
 
     budget: int
     tracks: dict[tuple[str, str], int] = field(default_factory=dict)  # (process, track) -> number
@@ -117,11 +121,11 @@ class Canvas:
     _size: int = 0
 
     def track(self, process: str, label: str) -> int:
-        """The number of a track."""
+        """Return the number of a track."""
         return self.tracks.setdefault((process, label), len(self.tracks))
 
     def name(self, text: str) -> int:
-        """The number of a name."""
+        """Return the number of a name."""
         return self.names.setdefault(text, len(self.names))
 
     def add(self, slices: Slices) -> None:
@@ -131,13 +135,13 @@ class Canvas:
             self._coarsen()
 
     def finish(self) -> Slices:
-        """All slices, ordered. Raises ValueError where there are more tracks than the budget has slices."""
+        """Return all slices, ordered. Raises ValueError where there are more tracks than the budget has slices."""
         self._coarsen()
         return Slices.joined(self._parts).ordered()
 
     @property
     def detail(self) -> str:
-        """What was drawn as one, in words; empty where every interval stands for itself."""
+        """Say what was drawn as one; empty where every interval stands for itself."""
         if not (self.gap_ps or self.mixed):
             return ""
         gap = units.si(self.gap_ps / units.PS_PER_NS / units.NS_PER_S, "s", 3)
@@ -170,7 +174,7 @@ class Canvas:
 
 
 def _crowded(track: Ints, budget: int) -> NDArray[np.bool_]:
-    """Which slices lie on tracks with more than the level at which all tracks together would fit the budget."""
+    """Say which slices lie on tracks with more than the level at which all tracks together would fit the budget."""
     per_track = np.bincount(track)
     counts = np.sort(per_track[per_track > 0])
     later = np.arange(len(counts))[::-1]
@@ -180,7 +184,7 @@ def _crowded(track: Ints, budget: int) -> NDArray[np.bool_]:
 
 
 def done_frac(start_ps: Ints, end_ps: Ints, times_ps: Ints) -> Floats:
-    """The part of all intervals that lies before each of the times (ascending): 0 before the first, 1 at the last."""
+    """Return the part of all intervals before each of the times (ascending): 0 before the first, 1 at the last."""
     done = _area(np.sort(start_ps), times_ps) - _area(np.sort(end_ps), times_ps)
     done = np.maximum.accumulate(np.clip(done, 0.0, None))
     done[0] = 0.0
@@ -189,7 +193,7 @@ def done_frac(start_ps: Ints, end_ps: Ints, times_ps: Ints) -> Floats:
 
 
 def _area(sorted_ps: Ints, times_ps: Ints) -> Floats:
-    """Sum over the points x of max(0, t - x), for each time t; counted from the first time, to stay exact."""
+    """Sum max(0, t - x) over the points x, for each time t; counted from the first time, to stay exact."""
     origin = int(times_ps[0])
     sums = np.concatenate([[0.0], np.cumsum((sorted_ps - origin).astype(np.float64))])
     n = np.searchsorted(sorted_ps, times_ps)
@@ -197,7 +201,7 @@ def _area(sorted_ps: Ints, times_ps: Ints) -> Floats:
 
 
 def thinned(when: Ints, level: Floats, samples: int) -> tuple[Ints, Floats]:
-    """At most ``samples`` steps of a level over time: the highest of each stretch."""
+    """Return at most ``samples`` steps of a level over time: the highest of each stretch."""
     if len(when) <= samples:
         return when, level
     heads = np.unique(np.linspace(0, len(when) - 1, samples).astype(np.int64))

@@ -1,1 +1,1 @@
-"""Views of reports for the terminal."""
+"""Show reports on the terminal."""

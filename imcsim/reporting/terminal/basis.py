@@ -1,4 +1,4 @@
-"""A fitted basis for the terminal."""
+"""Show a fitted basis on the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def view(basis: FittedBasis) -> Table:
-    """The rows as a table for the terminal."""
+    """Return the rows as a table for the terminal."""
     from rich import box
     from rich.table import Table
 
@@ -29,7 +29,12 @@ def view(basis: FittedBasis) -> Table:
         counts = [f"{row[key]:,}" for key in ("coefficients", "bits")]
         residual = [f"{100 * row['residual_bits'] / row['bits']:.1f}"] if has_residual else []
         figures = [*counts, f"{100 * share:.1f}", *residual, f"{100 * used:.1f}"]
-        table.add_row(row["layer"], f"{row['weights']:,}", f"{100 * error:.1f}", *figures,
-                      end_section=row is rows[-2] if len(rows) > 1 else False)  # fmt: skip
+        table.add_row(
+            row["layer"],
+            f"{row['weights']:,}",
+            f"{100 * error:.1f}",
+            *figures,
+            end_section=row is rows[-2] if len(rows) > 1 else False,
+        )
     table.caption = "error: ||W - W~|| / ||W|| of integer weights; all: of layers scaled to unit mean square"
     return table

@@ -1,4 +1,4 @@
-"""A comparison for the terminal: schemes against the baseline, and crossovers."""
+"""Show a comparison on the terminal: schemes against the baseline, and crossovers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
 
 
 def comparison_view(comparison: Comparison) -> RenderableType:
-    """What ``print_comparison`` prints, for 100 columns."""
+    """Return what ``print_comparison`` prints, for 100 columns."""
     frame = comparison.frame
     area = f", {frame['area_um2'].max() / UM2_PER_MM2:.4g} mm2"
     title = Text.assemble((comparison.workload, "bold"), " on ", (comparison.hardware, "bold"), area)
@@ -34,7 +34,7 @@ def comparison_view(comparison: Comparison) -> RenderableType:
 
 
 def _compared(write: str, frame: DataFrame) -> Table:
-    """All schemes of one write preset, batch by batch; with accuracies where images were given."""
+    """Return all schemes of one write preset, batch by batch; with accuracies where images were given."""
     valued = bool(frame["accuracy_frac"].notna().any())
     columns = VALUED_COLUMNS if valued else COSTED_COLUMNS
     table = titled_table(f"Write circuit {write}; ratios to the better of both kinds of reprogramming (*)")
@@ -90,7 +90,7 @@ VALUED_COLUMNS = {
 
 
 def _ratio(value: float | None) -> Text:
-    """Green where a scheme beats the baseline, red where it loses."""
+    """Colour a ratio: green where a scheme beats the baseline, red where it loses."""
     if value is None or value != value:
         return Text("")
     text = f"{value:.3g}" if value >= 0.001 else f"{value:.1e}"

@@ -1,4 +1,4 @@
-"""A run at a glance, for the terminal."""
+"""Show a run at a glance on the terminal."""
 
 from __future__ import annotations
 
@@ -40,13 +40,19 @@ def print_report(report: Report, console: Console | None = None) -> None:
 
 
 def report_view(report: Report) -> RenderableType:
-    """What ``print_report`` prints, for 100 columns."""
+    """Return what ``print_report`` prints, for 100 columns."""
     s = report.summary
-    title = Text.assemble((s["workload"], "bold"), " on ", (s["hardware"], "bold"), f" ({s['write']}), scheme ",
-                          (s["scheme"], "bold"), f", batch {s['batch']}")  # fmt: skip
+    title = Text.assemble(
+        (s["workload"], "bold"),
+        " on ",
+        (s["hardware"], "bold"),
+        f" ({s['write']}), scheme ",
+        (s["scheme"], "bold"),
+        f", batch {s['batch']}",
+    )
     parts: list[RenderableType] = [title, _headline(s), side_by_side(_energy(s), _critical(s))]
     if s["bottleneck"]:
-        sentences = [f"{number}. {each['sentence']}" for number, each in enumerate(s["bottleneck"], 1)]
+        sentences = [f"{number}. {stage['sentence']}" for number, stage in enumerate(s["bottleneck"], 1)]
         parts.append(section("What holds the time", "\n".join(sentences)))
     if len(s["values"].get("chips", ())) > 1:
         parts.append(_ages(s["values"]))
@@ -84,7 +90,7 @@ def _headline(s: Mapping[str, Any]) -> Table:
 
 
 def _answers_at_first(values: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Rows of the headline: what the network answers at the first age."""
+    """Yield rows of the headline: what the network answers at the first age."""
     low, high = values["accuracy_interval_95_frac"]
     accuracy = f"{100 * values['accuracy_frac']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
     cells = f"{values['device']['kind']}, {age(values['age_s'])}"
@@ -97,7 +103,7 @@ def _answers_at_first(values: Mapping[str, Any]) -> list[tuple[str, str, str, st
 
 
 def _refits(refits: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, str]]:
-    """A row of the headline: errors of weights behind a measured basis, mean over the chips."""
+    """Yield a row of the headline: errors of weights behind a measured basis, mean over the chips."""
     if not refits:
         return []
     before, after = (
@@ -108,15 +114,17 @@ def _refits(refits: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, st
 
 
 def _ages(values: Mapping[str, Any]) -> Table:
-    """Accuracies of several chips or ages."""
+    """Return accuracies of several chips or ages."""
     n_chips = len({chip["seed"] for chip in values["chips"]})
     table = titled_table(f"Accuracy by age ({n_chips} chip{'s' if n_chips > 1 else ''}, {values['images']:,} images)")
     for heading in ("age", "mean, %", "95 % interval", "worst to best chip", "answers as without errors, %"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in values["ages"]:
         mean, agreement = (f"{100 * row[key]:.1f}" for key in ("accuracy_frac", "agreement_frac"))
-        spans = [f"{100 * row[key][0]:.1f} to {100 * row[key][1]:.1f}"
-                 for key in ("accuracy_interval_95_frac", "accuracy_range_frac")]  # fmt: skip
+        spans = [
+            f"{100 * row[key][0]:.1f} to {100 * row[key][1]:.1f}"
+            for key in ("accuracy_interval_95_frac", "accuracy_range_frac")
+        ]
         table.add_row(age(row["age_s"]), mean, *spans, agreement)
     table.caption = "interval: of the accuracy on all images like these; rewritten crossbars are always fresh"
     return table
@@ -157,14 +165,14 @@ def _shares(title: str, first: str) -> Table:
 
 
 def _layers(layers: DataFrame, answers: Sequence[Mapping[str, Any]]) -> Table:
-    """The layers that hold the critical path longest; signal to noise in place of kinds where values were computed."""
+    """Return the layers that hold the critical path longest; with values, signal to noise in place of kinds."""
     top = layers.sort_values(["critical_percent", "energy_pj"], ascending=False, kind="stable").head(TOP_LAYERS)
     table = titled_table(f"Layers by share of the time ({len(top)} of {len(layers)})")
     table.add_column("layer", no_wrap=True, overflow="ellipsis", max_width=26)
     table.add_column("SNR, dB" if answers else "kind", justify="right" if answers else "left", no_wrap=True)
     for heading in ("time", "cycles", "busy", "energy", "queued", "starved", "blocked"):
         table.add_column(heading, justify="right")
-    snrs = {each["layer"]: _snr(each["snr"]) for each in answers}
+    snrs = {layer["layer"]: _snr(layer["snr"]) for layer in answers}
     for row in top.to_dict("records"):
         busy, second = row["crossbar_utilisation_frac"], snrs.get(row["layer"], "") if answers else str(row["kind"])
         waits = [count(row[f"{kind}_cycles"]) for kind in ("queued", "starved", "blocked")]

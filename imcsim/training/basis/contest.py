@@ -1,4 +1,4 @@
-"""Kernels that share a time slot: how much their coefficients want the same columns, and which they use."""
+"""Say how much kernels that share a time slot want the same columns, and choose which columns they use."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from imcsim.util.errors import ImcsimError
 
 @dataclass(frozen=True)
 class Contest:
-    """Neighbouring kernels of a segment, ``together`` at a time, share a slot of exclusive routing if no column is
-    wanted twice. The term is ``weight`` times the mean over all such pairs of sum_m |c_im| |c_jm|, magnitudes as
-    fractions of the largest. (Our design: of the paper's term only the name is known.)
+    """Punish kernels that share a slot of exclusive routing and want the same columns.
+
+    Neighbouring kernels of a segment, ``together`` at a time, share a slot if no column is wanted twice. The term is
+    ``weight`` times the mean over all such pairs of sum_m |c_im| |c_jm|, magnitudes as fractions of the largest. (Our
+    design: of the paper's term only the name is known.)
     """
 
     weight: float
@@ -25,7 +27,10 @@ class Contest:
 
     @staticmethod
     def of(weight: float, lines: int, nonzeros: int, vectors: int) -> Contest:
-        """As many kernels as there are output lines and disjoint supports; ImcsimError where that is one."""
+        """Let as many kernels compete as there are output lines and disjoint supports.
+
+        Raises ImcsimError where that is one.
+        """
         together = min(lines, vectors // nonzeros)
         if weight and together < 2:
             problem = f"{nonzeros} of {vectors} vectors leave no room for a second kernel in a time slot"
@@ -33,30 +38,31 @@ class Contest:
         return Contest(weight, max(1, together))
 
     def term(self, layers: Sequence[CombinedLayer]) -> Tensor:
-        """The addition to the loss."""
-        found = [self._overlap(layer) for layer in layers]
-        total = torch.stack([overlap for overlap, _ in found]).sum()
-        return self.weight * total / max(1, sum(pairs for _, pairs in found))
+        """Return the addition to the loss."""
+        overlaps = [self._overlap(layer) for layer in layers]
+        total = torch.stack([overlap for overlap, _ in overlaps]).sum()
+        return self.weight * total / max(1, sum(pairs for _, pairs in overlaps))
 
     def _overlap(self, layer: CombinedLayer) -> tuple[Tensor, int]:
-        """Summed over the pairs of a layer, and their number."""
+        """Return the overlap summed over the pairs of a layer, and their number."""
         sizes = self._grouped(layer)
-        own = sizes.square().sum()
-        return (sizes.sum(dim=3).square().sum() - own) / 2, self._pairs(layer)
+        squares = sizes.square().sum()
+        return (sizes.sum(dim=3).square().sum() - squares) / 2, self._pairs(layer)
 
     def _pairs(self, layer: CombinedLayer) -> int:
-        whole, rest = divmod(layer.width, self.together)
-        return len(layer.coefficients) * (whole * self.together * (self.together - 1) + rest * (rest - 1)) // 2
+        full_slots, left_over = divmod(layer.width, self.together)
+        ordered_pairs = full_slots * self.together * (self.together - 1) + left_over * (left_over - 1)
+        return len(layer.coefficients) * ordered_pairs // 2
 
     def _grouped(self, layer: CombinedLayer) -> Tensor:
-        """(segments, vectors, slots, kernels of a slot) magnitudes."""
+        """Return the magnitudes as (segments, vectors, slots, kernels of a slot)."""
         sizes = layer.rounded().abs() / layer.levels[-1]
         padded = functional.pad(sizes, [0, -layer.width % self.together])
         return padded.reshape(*padded.shape[:2], -1, self.together)
 
     @torch.no_grad()
     def pressure(self, layers: Sequence[CombinedLayer]) -> list[Tensor]:
-        """For each layer, by how much the term grows with the magnitude of every coefficient."""
+        """Return, for each layer, by how much the term grows with the magnitude of every coefficient."""
         scale = self.weight / max(1, sum(map(self._pairs, layers)))
         return [self._pressure(layer) * scale for layer in layers]
 
@@ -68,7 +74,7 @@ class Contest:
 
 @torch.no_grad()
 def choose_anew(layer: CombinedLayer, nonzeros: int, pull: Tensor, pressure: Tensor) -> None:
-    """Coefficients that training brought to 0 are given up for those that would help most.
+    """Give up coefficients that training brought to 0 for those that would help most.
 
     ``pull``: gradients of the loss, averaged over batches. A coefficient that is 0 leaves it where its gradient is
     larger than the pressure of the contest; it begins at 0, so that nothing changes before it has grown.
@@ -82,5 +88,5 @@ def choose_anew(layer: CombinedLayer, nonzeros: int, pull: Tensor, pressure: Ten
 
 
 def _rank(scores: Tensor) -> Tensor:
-    """Of every basis vector among those of its kernel segment, 0 for the largest; equal ones keep their order."""
+    """Rank every basis vector among those of its kernel segment, 0 for the largest; equal ones keep their order."""
     return scores.argsort(dim=1, descending=True, stable=True).argsort(dim=1, stable=True)

@@ -1,4 +1,4 @@
-"""A quantised ONNX network as a differentiable function of its images and of the weights of its layers."""
+"""Run a quantised ONNX network as a differentiable function of its images and of the weights of its layers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Values = dict[str, Any]
 
 
 class Weights(NamedTuple):
-    """What replaces the weights of a layer: (groups * channels, *rows) in ``groups``, of which ``channels`` count."""
+    """Replace the weights of a layer by (groups * channels, *rows) in ``groups``, of which ``channels`` count."""
 
     weight: Tensor
     bias: Tensor
@@ -30,20 +30,21 @@ class Weights(NamedTuple):
 
 
 def load_differentiable(path: str | Path) -> DifferentiableNetwork:
-    """A QDQ model in an ONNX file. Raises ImcsimError where it is none, or cannot be trained through."""
+    """Load a QDQ model from an ONNX file. Raises ImcsimError where it is none, or cannot be trained through."""
     if Path(path).suffix != ".onnx":
         raise ImcsimError(str(path), "is no ONNX file, which is what a training needs", HINT)
     return DifferentiableNetwork(load_onnx(path), str(path))
 
 
 class DifferentiableNetwork:
-    """Scores of a QDQ model; rounding and saturation of activations included, their gradient straight through.
+    """Compute the scores of a QDQ model.
 
-    Raises ImcsimError for operators that cannot be trained through.
+    Rounding and saturation of activations are included; their gradient goes straight through. Raises ImcsimError for
+    operators that cannot be trained through.
     """
 
     def __init__(self, model: ModelProto, where: str) -> None:
-        """``where`` stands for the file in errors."""
+        """Prepare a model; ``where`` stands for the file in errors."""
         graph, self.where = model.graph, where
         self.constants: Values = {item.name: _tensor(numpy_helper.to_array(item)) for item in graph.initializer}
         entry = next(item for item in graph.input if item.name not in self.constants)
@@ -54,7 +55,7 @@ class DifferentiableNetwork:
         self.output = self._before_softmax()
 
     def _folded(self, nodes: list[_Node]) -> list[_Node]:
-        """The nodes that depend on images; what does not becomes a constant."""
+        """Return the nodes that depend on images; what does not becomes a constant."""
         left = []
         for node in nodes:
             if node.kind == "Constant":
@@ -68,7 +69,7 @@ class DifferentiableNetwork:
         return left
 
     def _before_softmax(self) -> str:
-        """The scores: a softmax in the end would be one too many, for the loss takes its own."""
+        """Return the tensor of the scores: a softmax in the end would be one too many, for the loss takes its own."""
         makers: dict[str, _Node] = {node.gives: node for node in self.nodes}
         at: str = self.output
         while at in makers and makers[at].kind in ("QuantizeLinear", "DequantizeLinear", "Identity"):
@@ -77,11 +78,11 @@ class DifferentiableNetwork:
         return last.reads[0] if last and last.kind == "Softmax" else str(self.output)
 
     def __call__(self, images: Tensor, replaced: Mapping[str, Weights]) -> Tensor:
-        """(images, classes) scores, with other weights for the layers that are ``replaced``."""
+        """Return (images, classes) scores, with other weights for the layers that are ``replaced``."""
         values: Values = {self.input: images, **self.constants}
         for node in self.nodes:
-            own = replaced.get(node.name)
-            values[node.gives] = node.run(values) if own is None else node.run_with(values[node.reads[0]], own)
+            weights = replaced.get(node.name)
+            values[node.gives] = node.run(values) if weights is None else node.run_with(values[node.reads[0]], weights)
         scores: Tensor = values[self.output]
         return scores.flatten(1)
 
@@ -97,14 +98,14 @@ class _Node:
     def run(self, values: Values) -> Tensor:
         return OPERATORS[self.kind]([values[name] if name else None for name in self.reads], self.attributes)
 
-    def run_with(self, x: Tensor, own: Weights) -> Tensor:
-        """The node with other weights; groups that share a segment are one group of these."""
+    def run_with(self, x: Tensor, weights: Weights) -> Tensor:
+        """Run the node with other weights; groups that share a segment are one group of these."""
         if self.kind != "Conv":
-            return functional.linear(x, own.weight[: own.channels], own.bias)
-        missing = own.groups * own.weight.shape[1] - x.shape[1]
+            return functional.linear(x, weights.weight[: weights.channels], weights.bias)
+        missing = weights.groups * weights.weight.shape[1] - x.shape[1]
         x = functional.pad(x, [0, 0] * (x.ndim - 2) + [0, missing]) if missing else x
-        y = conv(x, own.weight, None, self.attributes, own.groups)
-        return y[:, : own.channels] + own.bias.reshape(-1, *(1,) * (y.ndim - 2))
+        y = conv(x, weights.weight, None, self.attributes, weights.groups)
+        return y[:, : weights.channels] + weights.bias.reshape(-1, *(1,) * (y.ndim - 2))
 
 
 def _tensor(array: np.ndarray[Any, Any]) -> Tensor:

@@ -1,4 +1,4 @@
-"""ONNX operators in PyTorch, so that a loss can be followed back through a network.
+"""Compute ONNX operators in PyTorch, so that a loss can be followed back through a network.
 
 Quantised activations are kept as the numbers that they stand for, so that DequantizeLinear has nothing left to do.
 """
@@ -18,15 +18,17 @@ Inputs = Sequence[Any]  # tensors; None where an optional one is left out
 Operator = Callable[[Inputs, Attributes], Tensor]
 
 RANGES = {  # of the integers of activations
-    torch.uint8: (0, 255), torch.int8: (-128, 127), torch.int16: (-(1 << 15), (1 << 15) - 1),
-}  # fmt: skip
+    torch.uint8: (0, 255),
+    torch.int8: (-128, 127),
+    torch.int16: (-(1 << 15), (1 << 15) - 1),
+}
 CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 AVERAGE = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
 MOST = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
 
 
 def conv(x: Tensor, weight: Tensor, bias: Tensor | None, attributes: Attributes, groups: int) -> Tensor:
-    """A convolution of any dimension with the padding, stride and dilation of a node."""
+    """Compute a convolution of any dimension with the padding, stride and dilation of a node."""
     n = weight.ndim - 2
     ones, (x, pads) = [1] * n, _padded(x, attributes, n, 0.0)
     stride, dilation = attributes.get("strides", ones), attributes.get("dilations", ones)
@@ -34,7 +36,7 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None, attributes: Attributes,
 
 
 def _padded(x: Tensor, attributes: Attributes, n: int, value: float) -> tuple[Tensor, list[int]]:
-    """The input, and the padding that is left to the operator: it takes the same at both ends only."""
+    """Return the input, and the padding that is left to the operator: it takes the same at both ends only."""
     pads = list(attributes.get("pads", [0] * (2 * n)))
     begins, ends = pads[:n], pads[n:]
     if begins == ends:
@@ -125,12 +127,12 @@ def _squeeze(inputs: Inputs, attributes: Attributes) -> Tensor:
 
 
 def _axes(inputs: Inputs, attributes: Attributes) -> list[int]:
-    """An input of newer operators, an attribute of older ones."""
+    """Return the axes of a node: an input of newer operators, an attribute of older ones."""
     return list(inputs[1].tolist() if len(inputs) > 1 else attributes["axes"])
 
 
 def _quantise(inputs: Inputs, attributes: Attributes) -> Tensor:
-    """Rounded to the grid of its integers; the gradient passes where nothing is cut off."""
+    """Round to the grid of a tensor's integers; the gradient passes where nothing is cut off."""
     x, scale, zero = (*inputs, torch.zeros((), dtype=torch.uint8))[:3]
     low, high = RANGES[zero.dtype]
     rounded: Tensor = _Rounded.apply(x, float(scale), low - int(zero), high - int(zero))  # type: ignore[no-untyped-call]
@@ -138,7 +140,7 @@ def _quantise(inputs: Inputs, attributes: Attributes) -> Tensor:
 
 
 class _Rounded(torch.autograd.Function):
-    """As ``torch.fake_quantize_per_tensor_affine``, in a third of its time on processors."""
+    """Round like ``torch.fake_quantize_per_tensor_affine``, in a third of its time on processors."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: float, low: int, high: int) -> Tensor:
@@ -197,7 +199,7 @@ OPERATORS: Mapping[str, Operator] = {
 
 
 def why_not(kind: str, n_inputs: int, attributes: Attributes) -> str:
-    """Why no gradient passes through a node of a kind; empty where one does."""
+    """Say why no gradient passes through a node of a kind; the text is empty where one does."""
     if kind not in OPERATORS:
         return "cannot be trained through"
     if attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):

@@ -1,4 +1,4 @@
-"""What a user may choose about a training."""
+"""Describe what a user may choose about a training of a basis."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ FLAGS = {"noise_frac": "--noise"}
 
 @dataclass(frozen=True)
 class BasisTrainOptions:
-    """``rate``: of Adam, relative to the size of what is trained; it falls to 0 along a cosine.
+    """Hold what a user may choose about a training of a basis.
 
-    ``noise_frac``: standard deviation of a basis element, as a fraction of the largest. ``contest``: weight of the
-    contest term, for ``lines`` output lines. ``distil``: how much the scores of the 8-bit network count against the
-    labels. ``validation``: share of the images that choose the best epoch. ``augment``: 'flip' (left and right),
-    'shift' (up to an eighth of the side). ``mean``, ``std``: as of ``Dataset.scaled``. Same seed and ``threads``, same
-    result.
-    Raises ImcsimError for what cannot be.
+    ``rate``: of Adam, relative to the size of what is trained; it falls to 0 along a cosine. ``noise_frac``: standard
+    deviation of a basis element, as a fraction of the largest. ``contest``: weight of the contest term, for ``lines``
+    output lines. ``distil``: how much the scores of the 8-bit network count against the labels. ``validation``: share
+    of the images that choose the best epoch. ``augment``: 'flip' (left and right), 'shift' (up to an eighth of the
+    side). ``mean``, ``std``: as of ``Dataset.scaled``. The same seed and ``threads`` give the same result. Raises
+    ImcsimError for what cannot be.
     """
 
     epochs: int = 8

@@ -1,4 +1,4 @@
-"""What a training came to, on images that it has not seen."""
+"""Test a trained basis on images that it has not seen."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from imcsim.workload.quantised import IntegerLayer, QuantisedNetwork, load_quant
 
 @dataclass(frozen=True)
 class Tested:
-    """Shares of the test images that are classified correctly, all sums exact: by the 8-bit network that was given, on
-    the basis before the training, and on the trained one.
+    """Hold the shares of the test images that are classified correctly, all sums exact.
+
+    They are those of the 8-bit network that was given, of the basis before the training, and of the trained one.
     """
 
     name: str
@@ -29,7 +30,7 @@ class Tested:
 def test(
     model: str | Path, before: FittedBasis, after: FittedBasis, data: Dataset, options: BasisTrainOptions
 ) -> Tested:
-    """The accuracies of a training, on images that it has not seen. Raises ImcsimError where they do not fit."""
+    """Return the accuracies of a training on images that it has not seen. Raises ImcsimError where they do not fit."""
     network = load_quantised(model)
     check_images(network, data)
     pixels = network.pixels(data, options.mean, options.std)

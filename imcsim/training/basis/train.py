@@ -1,4 +1,4 @@
-"""The training: basis and coefficients in turn, the best epoch by images of its own, resumed where it was left.
+"""Train basis and coefficients in turn, keep the best epoch by images of its own, resume where it was left.
 
 Our design after what is known of BasisN's alternating training (arXiv 2407.03738, by digests only).
 """
@@ -40,7 +40,7 @@ COEFFICIENTS, BASIS = "coefficients", "basis"
 
 @dataclass(frozen=True)
 class BasisEpoch:
-    """``loss``: on average, without the contest term.
+    """Describe one epoch; ``loss`` is its mean, without the contest term.
 
     ``accuracy_frac``: of the images that choose, with the noise of the training.
     """
@@ -57,7 +57,7 @@ def train(
     unfinished: Path,
     progress: Progress = silent,
 ) -> FittedBasis:
-    """The basis of the best epoch, with ``made_on['training']`` about it.
+    """Return the basis of the best epoch, with ``made_on['training']`` about it.
 
     ``unfinished``: a file that holds what was done so far; an interrupted training goes on there. It is left for the
     caller to remove. Raises ImcsimError where model, basis and images do not fit, or the loss is no number any more.
@@ -65,7 +65,7 @@ def train(
     network = load_quantised(model)
     check_fits(basis, network.layers, len(basis.elements))
     check_images(network, data)
-    if any(len(own.residual) for own in basis.layers.values()):
+    if any(len(layer.residual) for layer in basis.layers.values()):
         problem = "has a residual, which corrects weights that a training gives up"
         raise ImcsimError("basis", problem, "fit it again without --residual")
     reproducible(options.threads)
@@ -78,7 +78,7 @@ def train(
 
 
 def _identity(model: str | Path, basis: FittedBasis, data: Dataset, options: BasisTrainOptions) -> str:
-    """A hash of all that decides the result."""
+    """Return a hash of all that decides the result."""
     content = hashlib.sha256(Path(model).read_bytes())
     for layer in basis.layers.values():
         content.update(layer.values.tobytes() + layer.scale.tobytes() + layer.bias.tobytes())
@@ -98,21 +98,21 @@ class _Training:
     ) -> None:
         self.scores, self.basis, self.options, self.name = scores, basis, options, data.name
         self.data, self.validation = split(data, options)
-        self.own = TrainableBasis(basis, {layer.name: layer for layer in network.layers}, options.noise_frac)
+        self.trained = TrainableBasis(basis, {layer.name: layer for layer in network.layers}, options.noise_frac)
         vectors = basis.elements.shape[1]
         self.contest = Contest.of(options.contest, options.lines, basis.nonzeros, vectors)
-        self.turns = {COEFFICIENTS: self._coefficient_optimiser(), BASIS: self._adam([[self.own.elements]])}
+        self.turns = {COEFFICIENTS: self._coefficient_optimiser(), BASIS: self._adam([[self.trained.elements]])}
         self.epoch, self.history = 0, list[BasisEpoch]()
         self.best, self.best_frac = self._state(), -1.0
         self.steps = -(-len(self.data.labels) // options.batch)
 
     def _coefficient_optimiser(self) -> torch.optim.Optimizer:
-        layers = self.own.layers
+        layers = self.trained.layers
         groups = [[layer.coefficients] for layer in layers]
         return self._adam([*groups, [p for layer in layers for p in (layer.log_scale, layer.bias)]])
 
     def _adam(self, groups: list[list[torch.nn.Parameter]]) -> torch.optim.Optimizer:
-        """Steps relative to the size of what is trained; scales and biases are in units of their own size."""
+        """Build an Adam with steps relative to what is trained; scales and biases are in units of their size."""
         sizes = [_size(group[0]) if group[0].ndim > 1 else 1.0 for group in groups]
         parts = [{"params": group, "size": size} for group, size in zip(groups, sizes, strict=True)]
         return torch.optim.Adam(parts, lr=self.options.rate)
@@ -147,21 +147,21 @@ class _Training:
         turn = self.turns[(COEFFICIENTS, BASIS)[step // TURN % 2]]
         for group in turn.param_groups:
             group["lr"] = self.options.rate * self._share(step) * group["size"]
-        self.own.elements.requires_grad_(turn is self.turns[BASIS])
-        weights = self.own(self._noise(step))
-        loss = whole = self._loss(self.scores(images, weights), images, labels)
+        self.trained.elements.requires_grad_(turn is self.turns[BASIS])
+        weights = self.trained(self._noise(step))
+        loss = total_loss = self._loss(self.scores(images, weights), images, labels)
         if self.contest.weight and turn is self.turns[COEFFICIENTS]:
-            whole = loss + self.contest.term(self.own.layers)
-        self.own.zero_grad()
-        whole.backward()  # type: ignore[no-untyped-call]
+            total_loss = loss + self.contest.term(self.trained.layers)
+        self.trained.zero_grad()
+        total_loss.backward()  # type: ignore[no-untyped-call]
         turn.step()
-        self.own.keep_in_range()
+        self.trained.keep_in_range()
         return float(loss.detach())
 
     def _share(self, step: int) -> float:
-        """Of the full rate: a short rise, then a cosine."""
-        whole = self.options.epochs * self.steps
-        return min(1.0, (step + 1) / (WARM_FRAC * whole)) * 0.5 * (1 + math.cos(math.pi * step / whole))
+        """Return the share of the full rate at a step: a short rise, then a cosine."""
+        n_steps = self.options.epochs * self.steps
+        return min(1.0, (step + 1) / (WARM_FRAC * n_steps)) * 0.5 * (1 + math.cos(math.pi * step / n_steps))
 
     def _noise(self, step: int | str) -> torch.Generator:
         seed = int(random_streams.rng(self.options.seed, "noise", step).integers(1 << 62))
@@ -177,29 +177,32 @@ class _Training:
         return loss
 
     def _choose_supports(self) -> None:
-        layers, optimiser = self.own.layers, self.turns[COEFFICIENTS]
+        layers, optimiser = self.trained.layers, self.turns[COEFFICIENTS]
         for layer, pressure in zip(layers, self.contest.pressure(layers), strict=True):
             pull = optimiser.state[layer.coefficients]["exp_avg"]  # over the last ten batches or so
             choose_anew(layer, self.basis.nonzeros, pull, pressure)
 
     @torch.no_grad()
     def accuracy(self, data: Dataset) -> float:
-        """Share of images that are classified correctly, with one draw of the noise."""
-        weights = self.own(self._noise("validation"))
+        """Return the share of images that are classified correctly, with one draw of the noise."""
+        weights = self.trained(self._noise("validation"))
         right = [(self.scores(x, weights).argmax(1) == labels).sum() for x, labels in plain_batches(data, self.options)]
         return float(torch.stack(right).sum()) / len(data.labels)
 
     # -- what is kept --------------------------------------------------------------------------------------------------
 
     def _state(self) -> dict[str, Tensor]:
-        return {name: value.clone() for name, value in self.own.state_dict().items()}
+        return {name: value.clone() for name, value in self.trained.state_dict().items()}
 
     def save(self, path: Path) -> None:
         content = {
-            "epoch": self.epoch, "history": [asdict(epoch) for epoch in self.history],
-            "best": self.best, "best_frac": self.best_frac, "own": self.own.state_dict(),
+            "epoch": self.epoch,
+            "history": [asdict(epoch) for epoch in self.history],
+            "best": self.best,
+            "best_frac": self.best_frac,
+            "own": self.trained.state_dict(),
             "turns": {name: turn.state_dict() for name, turn in self.turns.items()},
-        }  # fmt: skip
+        }
         save_checkpoint(path, self.identity, content)
 
     def resume(self, path: Path, identity: str) -> None:
@@ -210,23 +213,25 @@ class _Training:
             return
         self.epoch, self.best, self.best_frac = content["epoch"], content["best"], content["best_frac"]
         self.history = [BasisEpoch(**epoch) for epoch in content["history"]]
-        self.own.load_state_dict(content["own"])
+        self.trained.load_state_dict(content["own"])
         for name, turn in self.turns.items():
             turn.load_state_dict(content["turns"][name])
 
     def result(self, model: str) -> FittedBasis:
-        self.own.load_state_dict(self.best)
-        elements, layers = self.own.as_integers()
+        self.trained.load_state_dict(self.best)
+        elements, layers = self.trained.as_integers()
         training = {
-            "model": model, "data": self.name, "options": asdict(self.options),
+            "model": model,
+            "data": self.name,
+            "options": asdict(self.options),
             "epochs": [asdict(epoch) for epoch in self.history],
-        }  # fmt: skip
+        }
         of_the_fit = {key: value for key, value in self.basis.made_on.items() if key not in ("errors", "layers")}
         made_on: Mapping[str, Any] = {**of_the_fit, "training": training}
         return replace(self.basis, elements=elements, layers=layers, made_on=made_on)
 
 
 def _size(values: Tensor) -> float:
-    """Root mean square of those that are not 0."""
+    """Return the root mean square of those that are not 0."""
     used = values.detach()[values.detach() != 0]
     return float(used.square().mean().sqrt()) if used.numel() else 1.0

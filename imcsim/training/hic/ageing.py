@@ -1,4 +1,4 @@
-"""A trained network over time: how much its cells forget, under which model of drift, and what repairs it.
+"""Age a trained network: how much its cells forget, under which model of drift, and what repairs it.
 
 The models are devices: 'pcm_accumulative' lets all cells drift alike, 'pcm_iterative' gives each an exponent by its
 conductance and 1/f noise that grows. Which one is right for cells that were trained is not known, so both are shown.
@@ -38,7 +38,9 @@ AGES_S = (1.0, MINUTE_S, HOUR_S, DAY_S, 30 * DAY_S, 365 * DAY_S)
 
 @dataclass(frozen=True)
 class AgeingOptions:
-    """``ages_s``: after the end of the training. ``models``: kinds of devices. ``draws`` of what each cell keeps.
+    """Hold what a user may choose about the ageing of a trained network.
+
+    ``ages_s``: after the end of the training. ``models``: kinds of devices. ``draws`` of what each cell keeps.
     ``images``: of the test, drawn once, for each accuracy.
 
     ``fixes``: 'none'; 'global' and 'column', one digital factor for each layer or column from a read of all cells;
@@ -67,7 +69,7 @@ class AgeingOptions:
 
 @dataclass(frozen=True)
 class Aged:
-    """One accuracy: of a draw, at an age."""
+    """Hold one accuracy: that of one draw at one age."""
 
     model: str
     fix: str
@@ -79,7 +81,7 @@ class Aged:
 def ageing(
     trained: Trained, calibration: Dataset, test: Dataset, options: AgeingOptions, progress: Progress = silent
 ) -> list[Aged]:
-    """Accuracies on ``test`` for every model, draw, age and fix; the network is left as it was.
+    """Return accuracies on ``test`` for every model, draw, age and fix; the network is left as it was.
 
     Of ``calibration``, images of the training, and of ``test`` as many as the options say are drawn from the seed.
     """
@@ -87,7 +89,7 @@ def ageing(
     rng = random_streams.rng(seed, "calibration images")
     images = changed(some(calibration, options.calibration, rng), trained.options, rng)  # or statistics would not fit
     unseen = some(test, options.images, random_streams.rng(seed, "aged test images"))
-    found: list[Aged] = []
+    accuracies: list[Aged] = []
     total = len(options.models) * options.draws * len(options.ages_s) * len(options.fixes)
     for model in options.models:
         for draw in range(options.draws):
@@ -95,23 +97,23 @@ def ageing(
             for age_s in options.ages_s:
                 chip.set_age(age_s)
                 for fix in options.fixes:
-                    progress(len(found), total, f"{model}, chip {draw + 1}, {age_s:g} s, {fix}")
-                    with chip.fixed(fix, images):
+                    progress(len(accuracies), total, f"{model}, chip {draw + 1}, {age_s:g} s, {fix}")
+                    with chip.repaired(fix, images):
                         frac = accuracy(trained.network, unseen, trained.options)
-                    found.append(Aged(model, fix, draw, age_s, frac))
+                    accuracies.append(Aged(model, fix, draw, age_s, frac))
     for layer, number in zip(trained.layers, reads, strict=True):
         layer.set_time(trained.now_s)
         layer.reads = number
-    return found
+    return accuracies
 
 
 def some(data: Dataset, n: int, rng: np.random.Generator) -> Dataset:
-    """``n`` of the images, or all there are, in an order by chance: files are often sorted by class."""
+    """Return ``n`` of the images, or all there are, in an order by chance: files are often sorted by class."""
     return part(data, rng.permutation(len(data.labels))[:n])
 
 
 class _AgeingChip:
-    """The cells of a trained network on one draw of their traits."""
+    """Hold the cells of a trained network on one draw of their traits."""
 
     def __init__(self, trained: Trained, device: DeviceSpec, draw: int) -> None:
         self.trained = trained
@@ -125,8 +127,8 @@ class _AgeingChip:
             layer.set_age(age_s)
 
     @contextmanager
-    def fixed(self, fix: str, images: Dataset) -> Iterator[None]:
-        """The network with a repair, which is taken back at the end."""
+    def repaired(self, fix: str, images: Dataset) -> Iterator[None]:
+        """Repair the network for as long as the block runs; the repair is taken back at the end."""
         normalisations = [module for module in self.trained.network.modules() if isinstance(module, _BatchNorm)]
         kept = [{name: value.clone() for name, value in module.state_dict().items()} for module in normalisations]
         for layer in self.layers:
@@ -137,18 +139,18 @@ class _AgeingChip:
             factors: Callable[[Any, Any], Any] = global_factor if fix == "global" else column_factors
             for layer, first in zip(self.layers, self.first, strict=True):
                 factor = torch.from_numpy(np.atleast_1d(np.float32(factors(first, layer.as_matrix(fix)))))
-                layer.own.correction = factor
+                layer.hybrid.correction = factor
         try:
             yield
         finally:
             for module, state in zip(normalisations, kept, strict=True):
                 module.load_state_dict(state)
             for layer in self.layers:
-                layer.own.correction = "none"
+                layer.hybrid.correction = "none"
 
     @torch.no_grad()
     def _normalise(self, normalisations: Sequence[nn.Module], images: Dataset) -> None:
-        """The mean of the statistics of whole batches; the rest of the network stays as it is."""
+        """Take the mean of the statistics of whole batches; the rest of the network stays as it is."""
         size = min(self.trained.options.batch, len(images.labels))
         batches = islice(plain_batches(images, self.trained.options, size), len(images.labels) // size)
         momenta = [module.momentum for module in normalisations]
@@ -164,32 +166,32 @@ class _AgeingChip:
 
 
 class _AgeingLayer:
-    """The cells of one layer as a device model sees them: programmed when their last pulse came."""
+    """Hold the cells of one layer as a device model sees them: programmed when their last pulse came."""
 
-    def __init__(self, own: HybridLayer, device: DeviceSpec, trained: Trained, draw: int) -> None:
-        self.own, self.device = own, device
-        self.stream = (trained.options.seed, "ageing", device.kind, draw, own.name)
-        self.since_s = trained.now_s - own.cells.since_s
-        g = own.cells.g
+    def __init__(self, layer: HybridLayer, device: DeviceSpec, trained: Trained, draw: int) -> None:
+        self.hybrid, self.device = layer, device
+        self.stream = (trained.options.seed, "ageing", device.kind, draw, layer.name)
+        self.since_s = trained.now_s - layer.cells.since_s
+        g = layer.cells.g
         target = np.clip(g, device.g_min_usiemens, device.g_max_usiemens)
         self.cells = device.leave(target, g, random_streams.rng(*self.stream), np.full(g.shape, np.nan))
 
     def set_age(self, age_s: float) -> None:
-        """Conductances and noise at an age after the training."""
+        """Set conductances and noise to an age after the training."""
         age = self.since_s + age_s
         self.age_s, self.g = age_s, self.device.conductance_usiemens(self.cells, age)
         self.sigma = self.device.read_sigma_usiemens(self.cells, age)
 
     def read_for(self, fix: str) -> None:
         """Let the layer read these cells, with noise that depends on the age, the fix and the number of the read."""
-        self.own.reads, self.own.reader = 0, lambda number: self._read(fix, number)
+        self.hybrid.reads, self.hybrid.reader = 0, lambda number: self._read(fix, number)
 
     def as_matrix(self, purpose: str) -> Array:
-        """(rows, outputs): what reads of one row after another show."""
-        return self._read(purpose, 0).reshape(self.own.cells.shape[0], -1).T
+        """Return (rows, outputs): what reads of one row after another show."""
+        return self._read(purpose, 0).reshape(self.hybrid.cells.shape[0], -1).T
 
     def _read(self, purpose: str, number: int) -> Array:
         rng = random_streams.rng(*self.stream, f"{self.age_s!r} s", purpose, number)
         plus, minus = np.maximum(self.g + self.sigma * rng.standard_normal(self.g.shape, np.float32), 0)
-        weights = np.float32(self.own.cells.scale) * (plus - minus)
-        return np.asarray(weights.astype(np.float32).reshape(self.own.cells.shape))
+        weights = np.float32(self.hybrid.cells.scale) * (plus - minus)
+        return np.asarray(weights.astype(np.float32).reshape(self.hybrid.cells.shape))

@@ -1,4 +1,4 @@
-"""The six claims of HIC's abstract (arXiv 2102.05271), each with what trainings here have to say about it.
+"""Compare the six claims of HIC's abstract (arXiv 2102.05271) with what trainings here have to say about them.
 
 Only the direction of a claim is compared: networks, images and most constants differ from the paper's. "Comparable"
 means within ``COMPARABLE_POINTS``, "negligible" less than ``NEGLIGIBLE_POINTS``; both are our choices. Where a mean
@@ -28,7 +28,7 @@ Verdict = Literal["holds", "does not hold", "depends", "not tested"]
 
 @dataclass(frozen=True)
 class Claim:
-    """``evidence``: one sentence of numbers."""
+    """Hold one claim and its verdict; ``evidence`` is one sentence of numbers."""
 
     text: str
     verdict: Verdict
@@ -37,7 +37,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Tables of ``tables.py``; those of variants concern accumulators. A table without rows leaves claims untested."""
+    """Hold tables of ``tables.py``, from which the claims are judged.
+
+    Those of variants concern accumulators. A table without rows leaves claims untested.
+    """
 
     runs: pd.DataFrame
     ageing: pd.DataFrame
@@ -45,17 +48,17 @@ class Evidence:
     accumulators: pd.DataFrame
 
 
-def claims(found: Evidence) -> list[Claim]:
-    """All six, in the order of the abstract."""
-    return [Claim(text, *judge(found)) for text, judge in CLAIMS.items()]
+def claims(evidence: Evidence) -> list[Claim]:
+    """Return all six, in the order of the abstract."""
+    return [Claim(text, *judge(evidence)) for text, judge in CLAIMS.items()]
 
 
 def _untested(why: str) -> tuple[Verdict, str]:
     return "not tested", why
 
 
-def _memory(found: Evidence) -> tuple[Verdict, str]:
-    hybrid, plain = (_at_width_1(found.runs, kind) for kind in ("hybrid", "float"))
+def _memory(evidence: Evidence) -> tuple[Verdict, str]:
+    hybrid, plain = (_at_width_1(evidence.runs, kind) for kind in ("hybrid", "float"))
     if not (len(hybrid) and len(plain)):
         return _untested("needs hybrid and float networks at width 1")
     ours, theirs = hybrid["bits"].iloc[0], plain["bits"].iloc[0]
@@ -68,29 +71,29 @@ def _memory(found: Evidence) -> tuple[Verdict, str]:
     ), text + f"one, {100 * ours / theirs:.1f} % of the bits of floats"
 
 
-def _accumulator(found: Evidence) -> tuple[Verdict, str]:
-    names = found.accumulators["variant"] if len(found.accumulators) else pd.Series(dtype=str)
+def _accumulator(evidence: Evidence) -> tuple[Verdict, str]:
+    names = evidence.accumulators["variant"] if len(evidence.accumulators) else pd.Series(dtype=str)
     bits = {int(name.split()[0]): name for name in names.unique() if name.endswith(" bits")}
     if 7 not in bits or max(bits) < WIDE_BITS:
         return _untested(f"needs accumulators of 7 bits, and of {WIDE_BITS} or more")
-    ours, theirs = (100 * found.accumulators[names == bits[n]]["accuracy_frac"] for n in (7, max(bits)))
+    ours, theirs = (100 * evidence.accumulators[names == bits[n]]["accuracy_frac"] for n in (7, max(bits)))
     text = f"7 bits: {ours.mean():.2f} %, {max(bits)} bits: {theirs.mean():.2f} %"
     return _verdict(ours, theirs.mean() - COMPARABLE_POINTS), text
 
 
 def _verdict(points: pd.Series[float], limit: float) -> Verdict:
-    """Whether a mean over seeds lies above a limit."""
+    """Say whether a mean over seeds lies above a limit."""
     above = float(points.mean()) - limit
     return "depends" if abs(above) < _error(points) else "holds" if above > 0 else "does not hold"
 
 
 def _error(points: pd.Series[float]) -> float:
-    """Standard error of a mean over seeds; 0 of a single seed, whose error is not known."""
+    """Return the standard error of a mean over seeds; 0 of a single seed, whose error is not known."""
     return float(points.std()) / len(points) ** 0.5 if len(points) > 1 else 0.0
 
 
-def _equal_size(found: Evidence) -> tuple[Verdict, str]:
-    base, curve = _at_width_1(found.runs, "float"), _curve(found.runs, "hybrid")
+def _equal_size(evidence: Evidence) -> tuple[Verdict, str]:
+    base, curve = _at_width_1(evidence.runs, "float"), _curve(evidence.runs, "hybrid")
     if not (len(base) and curve):
         return _untested("needs hybrid and float networks")
     here = accuracy_at(curve, base["bits"].iloc[0])
@@ -102,8 +105,8 @@ def _equal_size(found: Evidence) -> tuple[Verdict, str]:
     return turned.get(verdict, verdict), f"{100 * here:.2f} % against {theirs.mean():.2f} % of floats"
 
 
-def _half_size(found: Evidence) -> tuple[Verdict, str]:
-    base, curve = _at_width_1(found.runs, "float"), _curve(found.runs, "hybrid")
+def _half_size(evidence: Evidence) -> tuple[Verdict, str]:
+    base, curve = _at_width_1(evidence.runs, "float"), _curve(evidence.runs, "hybrid")
     if not (len(base) and curve):
         return _untested("needs hybrid and float networks")
     target = base["accuracy_frac"].mean() - COMPARABLE_POINTS / 100
@@ -117,18 +120,18 @@ def _half_size(found: Evidence) -> tuple[Verdict, str]:
     return ("depends" if near else "holds" if share <= 0.5 else "does not hold"), text
 
 
-def _drift(found: Evidence) -> tuple[Verdict, str]:
-    if not len(found.ageing) or found.ageing["age_s"].max() != AGES_S[-1]:
+def _drift(evidence: Evidence) -> tuple[Verdict, str]:
+    if not len(evidence.ageing) or evidence.ageing["age_s"].max() != AGES_S[-1]:
         return _untested("needs ages up to a year")
-    widest = found.ageing[found.ageing["width"] == found.ageing["width"].max()]
+    widest = evidence.ageing[evidence.ageing["width"] == evidence.ageing["width"].max()]
     width = widest["width"].iloc[0]
     table: Any = 100 * widest.pivot_table(index=["model", "fix"], columns="age_s", values="accuracy_frac")
     fresh = table.iloc[:, 0].groupby("model").max()
-    whole = 100 * found.runs[found.runs["width"] == width].groupby("weights")["accuracy_frac"].mean()
+    undrifted = 100 * evidence.runs[evidence.runs["width"] == width].groupby("weights")["accuracy_frac"].mean()
     lost = (fresh - table.iloc[:, -1]).unstack("fix")  # (model, fix), from the best of the fresh accuracies
     least = {model: _least_losses(widest, model) for model in lost.index}
     kept = [_verdict(-points, -NEGLIGIBLE_POINTS) for points in least.values()]
-    ignorant = set(kept) != {"does not hold"} and fresh.min() < whole.max() - LEARNT_POINTS
+    ignorant = set(kept) != {"does not hold"} and fresh.min() < undrifted.max() - LEARNT_POINTS
     if table.columns[0] > FRESH_S or ignorant:
         return _untested(f"needs an age of at most {FRESH_S:g} s, and a network that has learnt")
     verdict: Verdict = kept[0] if len(set(kept)) == 1 else "depends"
@@ -137,31 +140,31 @@ def _drift(found: Evidence) -> tuple[Verdict, str]:
 
 
 def _least_losses(ageing: pd.DataFrame, model: str) -> pd.Series[float]:
-    """Points that each seed loses between the first age and the last, each with the repair that is best on average."""
-    own: Any = 100 * ageing[ageing["model"] == model].pivot_table(
+    """Return the points that each seed loses from the first age to the last, with the best repair on average."""
+    by_seed: Any = 100 * ageing[ageing["model"] == model].pivot_table(
         index="seed", columns=["age_s", "fix"], values="accuracy_frac"
     )
-    ages = own.columns.get_level_values("age_s")
-    young, old = own[ages.min()], own[ages.max()]
+    ages = by_seed.columns.get_level_values("age_s")
+    young, old = by_seed[ages.min()], by_seed[ages.max()]
     lost: pd.Series[float] = young[young.mean().idxmax()] - old[old.mean().idxmax()]
     return lost
 
 
 def _losses(by_fix: dict[Any, float], error: float) -> str:
-    """The least first, with its standard error where that is known."""
+    """Name the losses in points, the least first, each with its standard error where that is known."""
     (best, loss), *others = sorted(by_fix.items(), key=lambda item: item[1])
     first = f"{loss:.2f} ± {error:.2f} ({best})" if error else f"{loss:.2f} ({best})"
     return ", ".join([first, *(f"{loss:.1f} ({fix})" for fix, loss in others)])
 
 
-def _wear(found: Evidence) -> tuple[Verdict, str]:
-    if not len(found.wear):
+def _wear(evidence: Evidence) -> tuple[Verdict, str]:
+    if not len(evidence.wear):
         return _untested("needs hybrid networks")
-    worst = found.wear.sort_values("cycles_max").iloc[-1]
-    whole = max(1.0, WHOLE_UPDATES / worst["updates"]) * worst["cycles_max"]
-    share, of_weakest = whole / USUAL_CYCLES, whole / ENDURANCE_CYCLES[0]
+    worst = evidence.wear.sort_values("cycles_max").iloc[-1]
+    lifetime_cycles = max(1.0, WHOLE_UPDATES / worst["updates"]) * worst["cycles_max"]
+    share, of_weakest = lifetime_cycles / USUAL_CYCLES, lifetime_cycles / ENDURANCE_CYCLES[0]
     text = f"at most {worst['cycles_max']:,} cycles ({worst['part']}) in {worst['updates']:,} updates; at this pace "
-    text += f"{whole:,.0f} in {WHOLE_UPDATES:,}: {100 * share:.2g} % of {USUAL_CYCLES:.0e}, but "
+    text += f"{lifetime_cycles:,.0f} in {WHOLE_UPDATES:,}: {100 * share:.2g} % of {USUAL_CYCLES:.0e}, but "
     text += f"{100 * of_weakest:.2g} % of the least that was published, {ENDURANCE_CYCLES[0]:.0e}"
     return ("holds" if share <= SMALL_FRAC else "does not hold"), text
 
@@ -171,7 +174,7 @@ def _at_width_1(runs: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 
 def _curve(runs: pd.DataFrame, kind: str) -> Curve:
-    """(bits, mean accuracy) by size."""
+    """Return (bits, mean accuracy) by size."""
     if not len(runs):
         return []
     means = runs[runs["weights"] == kind].groupby("bits")["accuracy_frac"].mean()

@@ -1,4 +1,4 @@
-"""Convolutions and linear layers on hybrid cells, and the one call that puts them into a network.
+"""Compute convolutions and linear layers on hybrid cells, and put them into a network with one call.
 
 Forward and backward each read all cells anew. What goes into a crossbar and what comes out of it passes converters,
 one crossbar at a time; the outer product of both is digital.
@@ -36,7 +36,7 @@ DIGITAL = (
 
 
 class HybridLayer(nn.Module):
-    """A Conv2d or Linear whose weights are cells; ``weight`` holds what the last read showed.
+    """Compute a Conv2d or Linear whose weights are cells; ``weight`` holds what the last read showed.
 
     ``input_range`` and ``output_range``: largest absolute value of a batch, on average over the last ones.
     """
@@ -53,7 +53,7 @@ class HybridLayer(nn.Module):
         )
         self.groups: int = getattr(layer, "groups", 1)
         initial = layer.weight.detach().numpy()
-        self.cells = HybridWeights.written(name, initial, options, seed)
+        self.cells = HybridWeights.program(name, initial, options, seed)
         self.weight = nn.Parameter(torch.from_numpy(initial.copy()))
         self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().clone())
         self.register_buffer("input_range", torch.zeros(()))
@@ -63,6 +63,7 @@ class HybridLayer(nn.Module):
         self.correction: Tensor | Literal["none"] = "none"  # digital factors for the outputs, one or one for each
 
     def extra_repr(self) -> str:
+        """Say which layer this is, as PyTorch prints modules."""
         return f"{self.kind} {tuple(self.weight.shape)} on cells"
 
     def set_time(self, now_s: float) -> None:
@@ -70,12 +71,12 @@ class HybridLayer(nn.Module):
         self.reader = self.cells.reader(now_s)
 
     def read(self) -> Tensor:
-        """A new read of all cells."""
+        """Read all cells anew."""
         self.reads += 1
         return torch.from_numpy(self.reader(self.reads))
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the layer that this one replaces."""
+        """Compute what the layer that this one replaces computes."""
         vectors = x if self.geometry else x.reshape(-1, x.shape[-1])
         y: Tensor = _Product.apply(vectors, self.weight, self)  # type: ignore[no-untyped-call]
         if not isinstance(self.correction, str):
@@ -88,33 +89,33 @@ class HybridLayer(nn.Module):
 
     @property
     def most(self) -> int:
-        """The largest code of a converter."""
+        """Return the largest code of a converter."""
         return (1 << (self.options.converter_bits - 1)) - 1
 
-    def followed(self, buffer: Tensor, parts: Sequence[Tensor]) -> float:
-        """The range of converters, which follows what they see while the network is trained."""
+    def follow_range(self, buffer: Tensor, parts: Sequence[Tensor]) -> float:
+        """Return the range of converters, which follows what they see while the network is trained."""
         if self.training or not buffer:
             seen = max(largest(part) for part in parts)
             buffer.fill_(seen if not buffer else (1 - FOLLOWS) * float(buffer) + FOLLOWS * seen)
         return float(buffer)
 
-    def converted(self, x: Tensor, whole: float, stochastic: str = "") -> Tensor:
-        """``x`` in the codes of a converter of range ``whole``; by chance, of a stream for ``stochastic``, if named."""
-        found, flat = torch.empty_like(x), x.contiguous().view(-1)
+    def converted(self, x: Tensor, full_range: float, stochastic: str = "") -> Tensor:
+        """Return ``x`` in a converter's codes; where ``stochastic`` names a stream, rounded by chance from it."""
+        result, flat = torch.empty_like(x), x.contiguous().view(-1)
         purpose = (stochastic, self.reads) if stochastic else ("none", 0)
         key = (
             np.uint64(random_streams.rng(self.seed, self.name, *purpose).integers(1 << 63))
             if stochastic
             else np.uint64(0)
         )
-        step = max(whole, LEAST_RANGE) / self.most
-        kernels.quantise(flat.numpy(), step, self.most, key, bool(stochastic), found.view(-1).numpy())
-        return found
+        step = max(full_range, LEAST_RANGE) / self.most
+        kernels.quantise(flat.numpy(), step, self.most, key, bool(stochastic), result.view(-1).numpy())
+        return result
 
     # -- the product, forwards and backwards, crossbar by crossbar -----------------------------------------------------
 
     def forwards(self, x: Tensor, weight: Tensor) -> Iterator[Tensor]:
-        """The sums of each row of crossbars: inputs are cut where the wordlines end."""
+        """Return the sums of each row of crossbars: inputs are cut where the wordlines end."""
         if not self.geometry:
             size = self.options.rows
             for at in range(0, weight.shape[1], size):
@@ -127,19 +128,19 @@ class HybridLayer(nn.Module):
                 yield functional.conv2d(x[:, at : at + size], weight[:, at : at + size], **self.geometry)
 
     def backwards(self, dy: Tensor, weight: Tensor, shape: torch.Size) -> Iterator[Tensor]:
-        """The transposed sums: output errors are cut where the bitlines end."""
+        """Return the transposed sums: output errors are cut where the bitlines end."""
         size = self.options.columns
         if self.groups > 1:
             size = len(weight)
         for at in range(0, len(weight), size):
-            part, own = dy[:, at : at + size], weight[at : at + size]
+            part, weights = dy[:, at : at + size], weight[at : at + size]
             if not self.geometry:
-                yield part @ own
+                yield part @ weights
             else:
-                yield conv2d_input(shape, own, part, groups=self.groups, **self.geometry)  # type: ignore[no-untyped-call]
+                yield conv2d_input(shape, weights, part, groups=self.groups, **self.geometry)  # type: ignore[no-untyped-call]
 
     def outer(self, x: Tensor, dy: Tensor) -> Tensor:
-        """The gradient of the weights, summed over batch and positions."""
+        """Return the gradient of the weights, summed over batch and positions."""
         if self.options.outer == "digital":
             return self._outer(x, dy)
         seed = int(random_streams.rng(self.seed, self.name, "pulse trains", self.reads).integers(1 << 62))
@@ -149,8 +150,8 @@ class HybridLayer(nn.Module):
         if not self.geometry:
             return dy.T @ x
         shape = self.weight.shape
-        found: Tensor = conv2d_weight(x, shape, dy, groups=self.groups, **self.geometry)  # type: ignore[no-untyped-call]
-        return found
+        gradient: Tensor = conv2d_weight(x, shape, dy, groups=self.groups, **self.geometry)  # type: ignore[no-untyped-call]
+        return gradient
 
 
 class _Product(torch.autograd.Function):
@@ -159,12 +160,12 @@ class _Product(torch.autograd.Function):
         seen = layer.read()
         with torch.no_grad():
             weight.copy_(seen)
-        x = layer.converted(x, layer.followed(layer.input_range, [x]))
+        x = layer.converted(x, layer.follow_range(layer.input_range, [x]))
         sums = list(layer.forwards(x, seen))
-        whole = layer.followed(layer.output_range, sums)
+        full_range = layer.follow_range(layer.output_range, sums)
         ctx.layer = layer
         ctx.save_for_backward(x)
-        return added(layer.converted(part, whole) for part in sums)
+        return sum_digitally(layer.converted(part, full_range) for part in sums)
 
     @staticmethod
     def backward(ctx: Any, *errors: Tensor) -> tuple[Tensor | None, Tensor, None]:
@@ -174,18 +175,18 @@ class _Product(torch.autograd.Function):
         dx = None
         if ctx.needs_input_grad[0]:
             parts = list(layer.backwards(dy, seen, x.shape))
-            dx = added(layer.converted(part, largest(part)) for part in parts)
+            dx = sum_digitally(layer.converted(part, largest(part)) for part in parts)
         return dx, layer.outer(x, dy), None
 
 
 def largest(x: Tensor) -> float:
-    """The largest absolute value."""
+    """Return the largest absolute value."""
     least, most = torch.aminmax(x)
     return max(-float(least), float(most))
 
 
-def added(parts: Iterator[Tensor]) -> Tensor:
-    """The digital sum of what several crossbars gave."""
+def sum_digitally(parts: Iterator[Tensor]) -> Tensor:
+    """Return the digital sum of what several crossbars gave."""
     total = next(parts)
     for part in parts:
         total = total.add_(part)
@@ -193,18 +194,18 @@ def added(parts: Iterator[Tensor]) -> Tensor:
 
 
 def convert(network: nn.Module, options: HybridOptions, seed: int = 0) -> nn.Module:
-    """A copy of a network whose Conv2d and Linear layers keep their weights in cells.
+    """Return a copy of a network whose Conv2d and Linear layers keep their weights in cells.
 
     Raises ImcsimError for layers with weights that cannot be converted, by name.
     """
     result = copy.deepcopy(network)
-    made: dict[nn.Module, HybridLayer] = {}  # one module may have several names
+    converted: dict[nn.Module, HybridLayer] = {}  # one module may have several names
     for name, layer in list(result.named_modules(remove_duplicate=False)):
         if isinstance(layer, nn.Conv2d | nn.Linear):
             _check(name, layer)
-            parent, _, own = name.rpartition(".")
-            made[layer] = made.get(layer) or HybridLayer(name, layer, options, seed)
-            setattr(result.get_submodule(parent), own, made[layer])
+            parent, _, leaf = name.rpartition(".")
+            converted[layer] = converted.get(layer) or HybridLayer(name, layer, options, seed)
+            setattr(result.get_submodule(parent), leaf, converted[layer])
         elif not isinstance(layer, DIGITAL) and any(True for _ in layer.parameters(recurse=False)):
             problem = f"is a {type(layer).__name__}, whose weights cannot be kept in cells"
             hint = "build the network of Conv2d, Linear, BatchNorm, ReLU, pooling and additions"
@@ -224,5 +225,5 @@ def _check(name: str, layer: nn.Conv2d | nn.Linear) -> None:
 
 
 def hybrid_layers(network: nn.Module) -> list[HybridLayer]:
-    """The layers on cells, in order."""
+    """Return the layers on cells, in order."""
     return [layer for layer in network.modules() if isinstance(layer, HybridLayer)]

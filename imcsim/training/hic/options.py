@@ -1,4 +1,4 @@
-"""What a user may choose about a hybrid of multi-level and binary cells, and about a training on it.
+"""Describe what a user may choose about a hybrid of multi-level and binary cells, and about a training on it.
 
 The defaults are our choices [assumed] where no source is named: of HIC's own values only the abstract is known.
 """
@@ -23,10 +23,16 @@ HYBRID_RANGES = {  # least and most
     "rows": (1, 65_536), "columns": (1, 65_536), "converter_bits": (2, 16), "train_length": (1, 4096),
 }  # fmt: skip
 TRAIN_RANGES = {  # least and most
-    "epochs": (1, 10_000), "batch": (1, 65_536), "rate": (1e-9, 1e6), "digital_rate": (0.0, 1e3),
-    "momentum": (0.0, 0.999), "batch_s": (0.0, 1e6), "validation": (1e-4, 0.5), "threads": (1, 1024),
+    "epochs": (1, 10_000),
+    "batch": (1, 65_536),
+    "rate": (1e-9, 1e6),
+    "digital_rate": (0.0, 1e3),
+    "momentum": (0.0, 0.999),
+    "step_s": (0.0, 1e6),
+    "validation": (1e-4, 0.5),
+    "threads": (1, 1024),
     "seed": (0, 2**62),
-}  # fmt: skip
+}
 SOURCES = {  # of every default; printed at the head of reports
     "nonlinear": "SET curve of Nandakumar et al., J. Appl. Phys. 124, 152135 (2018), constants of srnn-pcm",
     "write_noise": "same model",
@@ -52,7 +58,7 @@ SOURCES = {  # of every default; printed at the head of reports
 
 @dataclass(frozen=True)
 class HybridOptions:
-    """How weights are kept. Conductances in uS; assumed unless a source is named.
+    """Hold how weights are kept, conductances in uS. Values are assumed unless a source is named.
 
     ``range_usiemens``: the difference of a pair that stands for the largest weight, ``range_sigmas`` standard
     deviations of the initial weights. ``bits`` of the accumulator, one binary cell each, in a ``code``. One carry is
@@ -87,21 +93,21 @@ class HybridOptions:
 
     @property
     def half(self) -> int:
-        """Units of the accumulator that make one carry."""
+        """Return the units of the accumulator that make one carry."""
         return 1 << (self.bits - 1)
 
     @property
     def most_writes(self) -> int:
-        """SET pulses of one write at most: twice the levels of the range."""
+        """Return the most SET pulses of one write: twice the levels of the range."""
         return 2 * round(self.range_usiemens / LEVEL_USIEMENS)
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """One training. ``weights``: 'hybrid', or 'float' for the same network in 32 bits.
+    """Hold what a user may choose about a training. ``weights``: 'hybrid', or 'float' for the same network in 32 bits.
 
     ``rate``: of plain gradient descent on hybrid weights, whose normalisations and biases descend at ``digital_rate``
-    with ``momentum``; or of all of a float network, with momentum. Rates fall to 0 along a cosine. ``batch_s``:
+    with ``momentum``; or of all of a float network, with momentum. Rates fall to 0 along a cosine. ``step_s``:
     simulated seconds of a step, in which cells drift. ``validation``: share of the images kept apart, by which an
     accuracy is shown after each epoch. Same seed and ``threads``, same result.
     Raises ImcsimError for what cannot be.
@@ -114,7 +120,7 @@ class TrainOptions:
     rate: float = 1.0
     digital_rate: float = 0.05
     momentum: float = 0.9
-    batch_s: float = 1e-3
+    step_s: float = 1e-3
     validation: float = 0.05
     augment: tuple[str, ...] = ()
     mean: tuple[float, ...] = (0.0,)
@@ -124,11 +130,11 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         check_word("--weights", self.weights, KINDS)
-        check_ranges(self, TRAIN_RANGES, {"rate": RATE_FLAGS[self.weights]})
+        check_ranges(self, TRAIN_RANGES, {"rate": RATE_FLAGS[self.weights], "step_s": "--batch-s"})
         for word in self.augment:
             check_word("--augment", word, AUGMENTATIONS)
 
     @property
     def said_rate(self) -> str:
-        """The rate as a user gives it."""
+        """Return the rate as a user gives it."""
         return f"{RATE_FLAGS[self.weights]} {self.rate:g}"

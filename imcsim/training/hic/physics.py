@@ -1,4 +1,4 @@
-"""What a SET pulse, a RESET, a read and time do to a cell: a device model as the numbers that the kernels take."""
+"""Say what a SET pulse, a RESET, a read and time do to a cell: a device model as the numbers that the kernels take."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ LEVEL_USIEMENS = 0.875  # one carry; assumed: the curve's mean step is 0.88 over
 
 
 class HybridCell(NamedTuple):
-    """Conductances in uS. Means and deviations of a step are linear in the conductance, 1 and the SET history.
+    """Hold a device model in numbers, conductances in uS.
 
-    The drift exponent of a programmed cell is normal: mean and deviation are linear in the logarithm of the conductance
-    relative to ``exponent_full_usiemens``, each between a least and a most.
+    Means and deviations of a step are linear in the conductance, 1 and the SET history. The drift exponent of a
+    programmed cell is normal: mean and deviation are linear in the logarithm of the conductance relative to
+    ``exponent_full_usiemens``, each between a least and a most.
     """
 
     memory_pulses: float
@@ -53,7 +54,7 @@ DRIFTS = {"none": (1.0, *(0.0,) * 8), "alike": ALIKE, "by_conductance": BY_CONDU
 
 @dataclass(frozen=True)
 class Physics:
-    """Which effects cells have; each can be switched on alone.
+    """Say which effects cells have; each can be switched on alone.
 
     ``nonlinear``: steps shrink with the conductance and the pulses since RESET, else every step is one level.
     ``write_noise``: of steps and RESETs. ``read_noise``: of every read. ``drift``: 'none', 'alike' (one exponent for
@@ -73,7 +74,7 @@ class Physics:
 
     @property
     def cell(self) -> HybridCell:
-        """The same as numbers. Cells that are neither nonlinear nor noisy count levels from 0 on, exactly."""
+        """Return the same as numbers. Cells that are neither nonlinear nor noisy count levels from 0 on, exactly."""
         exact = not (self.nonlinear or self.write_noise)
         step = pcm.STEP_MEAN if self.nonlinear else (0.0, LEVEL_USIEMENS, 0.0)
         sigma = pcm.STEP_SIGMA if self.write_noise else (0.0, 0.0, 0.0)
@@ -91,7 +92,7 @@ ON_USIEMENS, CONTRAST = 10.0, 100.0  # of a binary cell; assumed, the on/off rat
 
 
 def bit_error_frac(on_usiemens: float = ON_USIEMENS, contrast: float = CONTRAST) -> float:
-    """Probability that one read of a binary cell is wrong, the worse of both states, threshold at the geometric mean.
+    """Return how probably one read of a binary cell is wrong, in the worse state, threshold at the geometric mean.
 
     Noise as of multi-level cells (srnn-pcm xbar.py); so small at a contrast of 100 that trainings leave it out.
     """

@@ -1,4 +1,4 @@
-"""Many trainings of one network on the same images: widths, seeds and variants, each kept when it is done."""
+"""Run many trainings of one network on the same images: widths, seeds and variants, each kept when it is done."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ from imcsim.util.progress import Progress, silent
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """One training; ``variant`` names what is special about its options. ``tested``: on the test images.
-    ``kept``: cells and weights are left beside the journal.
+    """Describe one training; ``variant`` names what is special about its options.
+
+    ``tested``: on the test images. ``kept``: cells and weights are left beside the journal.
     """
 
     options: TrainOptions
@@ -39,13 +40,13 @@ class TrainingRun:
 
     @property
     def name(self) -> str:
-        """What a user sees of it."""
+        """Return what a user sees of it."""
         options = self.options
         return f"{options.weights}, {self.variant}, width {self.width:g}, rate {options.rate:g}, seed {options.seed}"
 
 
 def execute(task: Task, runs: Sequence[TrainingRun], folder: Path, progress: Progress = silent) -> list[dict[str, Any]]:
-    """What each run came to, in order; those that ``folder`` already knows are not done again.
+    """Return what each run came to, in order; those that ``folder`` already knows are not done again.
 
     An interrupted training goes on from its last whole epoch. ``progress`` is called with the batches of one run.
     """
@@ -61,19 +62,19 @@ def execute(task: Task, runs: Sequence[TrainingRun], folder: Path, progress: Pro
 
 
 def key_of(task: Task, run: TrainingRun) -> str:
-    """What a run is called in its folder."""
+    """Return what a run is called in its folder."""
     return canonical_hash([asdict(run), task.fingerprint(run.width, run.options.seed)])
 
 
 def _titled(progress: Progress, number: int, total: int, run: TrainingRun) -> Progress:
-    def show(done: int, whole: int, step: str) -> None:
-        progress(done, whole, f"{step}; run {number} of {total} ({run.name})")
+    def show(done: int, of_all: int, step: str) -> None:
+        progress(done, of_all, f"{step}; run {number} of {total} ({run.name})")
 
     return show
 
 
 def perform(task: Task, run: TrainingRun, unfinished: Path, progress: Progress = silent) -> dict[str, Any]:
-    """Train, test and age one network; an entry that JSON can hold."""
+    """Train, test and age one network; the result is an entry that JSON can hold."""
     network = task.build(run.width, run.options.seed)
     trained = train(network, task.data, run.options, unfinished, progress)
     entry = entry_of(run, trained)
@@ -92,7 +93,7 @@ def perform(task: Task, run: TrainingRun, unfinished: Path, progress: Progress =
 
 
 def entry_of(run: TrainingRun, trained: Trained) -> dict[str, Any]:
-    """All that is known without further images."""
+    """Return all that is known without further images."""
     options, cells = run.options, [layer.cells for layer in trained.layers]
     weights, digital = _counted(trained)
     size = hybrid_size(weights, digital, options.hybrid) if cells else float_size(weights, digital)
@@ -107,16 +108,17 @@ def entry_of(run: TrainingRun, trained: Trained) -> dict[str, Any]:
 
 
 def _flips(cells: Any) -> dict[str, Any]:
-    """How many weights and rows of crossbars there are; bits of accumulators set and reset per weight, in all."""
+    """Count weights, rows of crossbars, and the bits of accumulators set and reset per weight, in all."""
     return {
-        "weights": cells.size, "rows": cells.rows,
+        "weights": cells.size,
+        "rows": cells.rows,
         "set": float(cells.bit_set.sum(dtype=np.int64) / cells.size),
         "reset": float(cells.bit_reset.sum(dtype=np.int64) / cells.size),
-    }  # fmt: skip
+    }
 
 
 def _counted(trained: Trained) -> tuple[int, int]:
-    """(weights, other numbers) of a network."""
+    """Return (weights, other numbers) of a network."""
     kinds = (nn.Conv2d, nn.Linear)
     if trained.layers:
         weights = sum(layer.cells.size for layer in trained.layers)
@@ -127,10 +129,10 @@ def _counted(trained: Trained) -> tuple[int, int]:
     return weights, sum(p.numel() for p in trained.network.parameters()) - weights + statistics
 
 
-def tuned(
+def choose_rate(
     task: Task, run: TrainingRun, rates: Sequence[float], folder: Path, progress: Progress = silent
 ) -> tuple[float, list[dict[str, Any]], list[str]]:
-    """The rate that answers most validation images, the entries of all, and what is to be said of those that failed.
+    """Return the rate that answers most validation images, the entries of all, and what to say of those that failed.
 
     The test images do not count. Raises ImcsimError where all failed.
     """
@@ -152,7 +154,7 @@ def tuned(
 def grid(
     kinds: Sequence[str], widths: Sequence[float], seeds: Sequence[int], base: TrainOptions, aged: AgeingOptions
 ) -> Iterator[TrainingRun]:
-    """Every kind of weights at every width with every seed."""
+    """Return a run for every kind of weights at every width with every seed."""
     for width in widths:
         for kind in kinds:
             for seed in seeds:

@@ -1,4 +1,4 @@
-"""How large a model is, in bits and in cells, and where curves of accuracy against size cross.
+"""Say how large a model is, in bits and in cells, and where curves of accuracy against size cross.
 
 Size counts logical bits: a pair that tells ``levels`` differences apart holds log2(levels) of them. What stays digital
 (normalisations, biases) counts 32 bits a number for both kinds of networks.
@@ -21,7 +21,7 @@ DIGITAL_BITS = 32
 
 @dataclass(frozen=True)
 class Size:
-    """``bits`` for inference; ``cells``: multi-level ones, for inference; ``binary_cells``: those for training."""
+    """Hold ``bits`` for inference; ``cells``: multi-level ones, for inference; ``binary_cells``: those for training."""
 
     weights: int
     digital: int
@@ -31,18 +31,18 @@ class Size:
 
 
 def pair_bits(options: HybridOptions) -> float:
-    """log2 of the differences that are whole levels, up to a full cell: 29 of them, 4.86 bits, by default."""
+    """Return log2 of the differences that are whole levels, up to a full cell: 29 of them, 4.86 bits, by default."""
     return math.log2(2 * round(options.physics.full_usiemens / LEVEL_USIEMENS) + 1)
 
 
 def hybrid_size(weights: int, digital: int, options: HybridOptions) -> Size:
-    """Of a network on cells."""
+    """Return the size of a network on cells."""
     bits = weights * pair_bits(options) + digital * DIGITAL_BITS
     return Size(weights, digital, bits, 2 * weights, options.bits * weights)
 
 
 def float_size(weights: int, digital: int) -> Size:
-    """Of the same network in 32-bit numbers."""
+    """Return the size of the same network in 32-bit numbers."""
     return Size(weights, digital, float((weights + digital) * DIGITAL_BITS), 0, 0)
 
 
@@ -51,13 +51,13 @@ Curve = Sequence[tuple[float, float]]
 
 
 def accuracy_at(curve: Curve, bits: float) -> float:
-    """Accuracy at a size, on straight lines over the logarithm of the size; not a number outside the curve."""
+    """Return the accuracy at a size, on straight lines over the logarithm of sizes; not a number outside."""
     sizes, accuracies = np.log([size for size, _ in curve]), [accuracy for _, accuracy in curve]
     return float(np.interp(math.log(bits), sizes, accuracies, math.nan, math.nan))
 
 
 def size_at(curve: Curve, accuracy: float) -> float:
-    """The least size at which a curve reaches an accuracy, in bits; infinite where it does not."""
+    """Return the least size at which a curve reaches an accuracy, in bits; infinite where it does not."""
     if curve[0][1] >= accuracy:
         return curve[0][0]
     for (small, low), (large, high) in pairwise(curve):

@@ -1,4 +1,4 @@
-"""The training: batch by batch, forwards, backwards, update, carry, refresh, while the cells drift."""
+"""Train batch by batch, forwards, backwards, update, carry, refresh, while the cells drift."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from imcsim.training.images import epoch_batches, plain_batches, split
 from imcsim.training.reproducible import reproducible
 from imcsim.training.tasks import data_hash, network_hash
 from imcsim.util import random_streams
-from imcsim.util.compiling import limited
+from imcsim.util.compiling import limit_threads
 from imcsim.util.config import canonical_hash
 from imcsim.util.errors import ImcsimError
 from imcsim.util.progress import Progress, silent
@@ -35,12 +35,15 @@ FEW_CARRIES = 0.01  # per weight and epoch, below which weights hardly move
 
 
 class DivergedError(ImcsimError):
-    """A training that came to nothing: another rate may do better."""
+    """Report a training that came to nothing: another rate may do better."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """``carries_per_weight``: of this epoch, mean over all weights. ``saturated_frac``: pairs with a full cell."""
+    """Describe one epoch.
+
+    ``carries_per_weight``: of this epoch, mean over all weights. ``saturated_frac``: pairs with a full cell.
+    """
 
     loss: float
     accuracy_frac: float  # of the validation images, with one read of all cells for each batch
@@ -50,7 +53,7 @@ class Epoch:
 
 @dataclass
 class Trained:
-    """A network after its training; ``now_s``: the simulated time at which that ended."""
+    """Hold a network after its training; ``now_s``: the simulated time at which that ended."""
 
     network: nn.Module
     options: TrainOptions
@@ -60,7 +63,7 @@ class Trained:
 
     @property
     def layers(self) -> list[HybridLayer]:
-        """Those on cells; none of a float network."""
+        """Return the layers on cells; a float network has none."""
         return hybrid_layers(self.network)
 
 
@@ -73,7 +76,7 @@ def train(
     left for the caller to remove. Raises ImcsimError where network and images do not fit, the loss is no number any
     more, or most cells of a layer are full.
     """
-    with limited(options.threads):
+    with limit_threads(options.threads):
         reproducible(options.threads)  # in here, for the first use of kernels sets PyTorch's threads too
         training = Training(network, data, options)
         training.resume(unfinished)
@@ -84,7 +87,7 @@ def train(
 
 
 class Training:
-    """One training, epoch by epoch."""
+    """Run one training, epoch by epoch."""
 
     def __init__(self, network: nn.Module, data: Dataset, options: TrainOptions) -> None:
         self.options = options
@@ -94,26 +97,26 @@ class Training:
         self.network = convert(network, options.hybrid, options.seed) if hybrid else copy.deepcopy(network)
         self.layers = hybrid_layers(self.network)
         self.optimiser = self._optimiser()
-        whole, rest = divmod(len(self.data.labels), options.batch)
-        self.steps = max(1, whole + (rest > 1))  # one image alone has no statistics to be normalised by
+        full_batches, left_over = divmod(len(self.data.labels), options.batch)
+        self.steps = max(1, full_batches + (left_over > 1))  # one image alone has no statistics to be normalised by
         self.epoch, self.step, self.history = 0, 0, list[Epoch]()
 
     def _optimiser(self) -> torch.optim.Optimizer:
-        """For all that is kept in digital memory; ``full`` is the rate before any fall."""
+        """Build the optimiser of all that is kept in digital memory; ``full`` is the rate before any fall."""
         options, in_cells = self.options, {id(layer.weight) for layer in self.layers}
-        own = [p for p in self.network.parameters() if id(p) not in in_cells]
+        digital = [p for p in self.network.parameters() if id(p) not in in_cells]
         full = options.digital_rate if self.layers else options.rate
-        return torch.optim.SGD([{"params": own, "full": full}], lr=full, momentum=options.momentum)
+        return torch.optim.SGD([{"params": digital, "full": full}], lr=full, momentum=options.momentum)
 
     @property
     def now_s(self) -> float:
-        """Simulated time."""
-        return self.step * self.options.batch_s
+        """Return the simulated time."""
+        return self.step * self.options.step_s
 
     # -- one epoch -----------------------------------------------------------------------------------------------------
 
     def run_epoch(self, progress: Progress) -> None:
-        """One pass over all images, and what it came to."""
+        """Pass over all images once and return what that came to."""
         carried = self._carries()
         self.network.train()
         with torch.random.fork_rng(devices=[]):  # of dropout, which takes its numbers from there
@@ -124,7 +127,7 @@ class Training:
         self.epoch += 1
 
     def _pass(self, progress: Progress) -> float:
-        """Every image once; the mean loss."""
+        """Train on every image once and return the mean loss."""
         total, seen = 0.0, 0
         for images, labels in islice(epoch_batches(self.data, self.options, self.epoch), self.steps):
             progress(self.step, self.options.epochs * self.steps, self._said())
@@ -181,7 +184,7 @@ class Training:
         return sum(layer.cells.tally.carries for layer in self.layers)
 
     def _saturated(self) -> float:
-        """Share of pairs with a full cell; raises ImcsimError where a layer has little else."""
+        """Return the share of pairs with a full cell; raises ImcsimError where a layer has little else."""
         if not self.layers:
             return 0.0
         full = FULL_FRAC * self.options.hybrid.physics.full_usiemens
@@ -195,7 +198,7 @@ class Training:
 
     @torch.no_grad()
     def accuracy(self, data: Dataset) -> float:
-        """Share of images that are classified correctly now."""
+        """Return the share of images that are classified correctly now."""
         self._set_time()
         self.network.eval()
         return accuracy(self.network, data, self.options)
@@ -203,13 +206,18 @@ class Training:
     # -- what is kept --------------------------------------------------------------------------------------------------
 
     def save(self, path: Path) -> None:
-        """What was done so far, whole or not at all."""
+        """Keep what was done so far, whole or not at all."""
         cells = [{name: torch.from_numpy(getattr(layer.cells, name)) for name in ARRAYS} for layer in self.layers]
         content = {
-            "epoch": self.epoch, "step": self.step, "history": [asdict(epoch) for epoch in self.history],
-            "network": self.network.state_dict(), "optimiser": self.optimiser.state_dict(), "cells": cells,
-            "tallies": [asdict(layer.cells.tally) for layer in self.layers], "reads": [la.reads for la in self.layers],
-        }  # fmt: skip
+            "epoch": self.epoch,
+            "step": self.step,
+            "history": [asdict(epoch) for epoch in self.history],
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "cells": cells,
+            "tallies": [asdict(layer.cells.tally) for layer in self.layers],
+            "reads": [la.reads for la in self.layers],
+        }
         save_checkpoint(path, self.identity, content)
 
     def resume(self, path: Path) -> None:
@@ -228,21 +236,21 @@ class Training:
             layer.cells.tally, layer.reads = Tally(**tally), reads
 
     def result(self) -> Trained:
-        """The network as it is now."""
+        """Return the network as it is now."""
         self._set_time()
         self.network.eval()
         return Trained(self.network, self.options, self.history, self.step, self.now_s)
 
 
 def accuracy(network: nn.Module, data: Dataset, options: TrainOptions) -> float:
-    """Share of images that a network, as it is, classifies correctly."""
-    with torch.no_grad(), limited(options.threads):
+    """Return the share of images that a network, as it is, classifies correctly."""
+    with torch.no_grad(), limit_threads(options.threads):
         right = [(network(images).argmax(1) == labels).sum() for images, labels in plain_batches(data, options)]
     return float(torch.stack(right).sum()) / len(data.labels)
 
 
 def warnings(trained: Trained) -> list[str]:
-    """What a user should know about a training that ran to its end."""
+    """Return what a user should know about a training that ran to its end."""
     if not trained.layers:
         return []
     said, rate = [], trained.options.said_rate
@@ -256,5 +264,5 @@ def warnings(trained: Trained) -> list[str]:
 
 
 def _identity(network: nn.Module, data: Dataset, options: TrainOptions) -> str:
-    """A hash of all that decides the result."""
+    """Return a hash of all that decides the result."""
     return canonical_hash([network_hash(network), data_hash(data), asdict(options), VERSION])

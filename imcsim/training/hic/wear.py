@@ -1,4 +1,4 @@
-"""How often each cell was written in a training, by its part in a weight: positive, negative, bit 0, bit 1, ...
+"""Count how often each cell was written in a training, by its part in a weight: positive, negative, bit 0, bit 1, ...
 
 A write-erase cycle is one RESET with the SET pulses before the next one. Bit 0 is the least significant one. A bit of
 the accumulator flips at most once in an update, so it sees at most ceil(updates / 2) cycles, whatever the data.
@@ -22,7 +22,7 @@ Counts = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Wear:
-    """Write-erase cycles and SET pulses of the cells of one part in one layer."""
+    """Hold write-erase cycles and SET pulses of the cells of one part in one layer."""
 
     layer: str
     part: str
@@ -35,17 +35,17 @@ class Wear:
 
 
 def bound(updates: int) -> int:
-    """The most write-erase cycles of a cell of an accumulator after so many updates."""
+    """Return the most write-erase cycles of a cell of an accumulator after so many updates."""
     return -(-updates // 2)
 
 
 def wear(layers: Sequence[HybridWeights]) -> list[Wear]:
-    """One entry for each layer and part."""
+    """Return one entry for each layer and part."""
     return [_entry(layer.name, *part) for layer in layers for part in parts(layer)]
 
 
 def parts(layer: HybridWeights) -> Iterator[tuple[str, Counts, Counts]]:
-    """(part, RESETs, SETs) of the cells of a layer."""
+    """Return (part, RESETs, SETs) of the cells of a layer."""
     yield "positive", layer.n_reset[0], layer.n_set[0]
     yield "negative", layer.n_reset[1], layer.n_set[1]
     for bit in range(layer.options.bits):
@@ -60,13 +60,15 @@ def _entry(layer: str, part: str, resets: Counts, sets: Counts) -> Wear:
 
 
 def histograms(layers: Sequence[HybridWeights]) -> dict[str, dict[str, int]]:
-    """part -> cycles -> cells, over all layers; cycles are rounded to three digits, so that there are few of them, and
-    are texts, as JSON wants its keys."""
-    found: dict[str, Any] = {}
+    """Return part -> cycles -> cells, over all layers.
+
+    Cycles are rounded to three digits, so that there are few of them, and are texts, as JSON wants its keys.
+    """
+    resets_by_part: dict[str, Any] = {}
     for layer in layers:
         for part, resets, _ in parts(layer):
-            found.setdefault(part, []).append(resets)
-    return {part: _histogram(np.concatenate(resets)) for part, resets in found.items()}
+            resets_by_part.setdefault(part, []).append(resets)
+    return {part: _histogram(np.concatenate(resets)) for part, resets in resets_by_part.items()}
 
 
 def _histogram(cycles: Counts) -> dict[str, int]:

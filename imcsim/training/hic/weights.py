@@ -1,4 +1,4 @@
-"""The weights of one layer as cells: a pair of multi-level ones and an accumulator of binary ones for each."""
+"""Keep the weights of one layer as cells: a pair of multi-level ones and an accumulator of binary ones for each."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ from imcsim.training.kernels import hybrid as kernels
 from imcsim.util import random_streams
 
 Array = NDArray[Any]
-ARRAYS = (
-    "g", "pulses", "since_s", "exponent", "value", "n_set", "n_reset", "bit_set", "bit_reset",
-)  # fmt: skip
+ARRAYS = ("g", "pulses", "since_s", "exponent", "value", "n_set", "n_reset", "bit_set", "bit_reset")
 
 
 @dataclass
 class Tally:
-    """What updates did to a layer so far, for meters and for the price of a step."""
+    """Count what updates did to a layer so far, for meters and for the price of a step."""
 
     updates: int = 0
     carries: int = 0  # in absolute value
@@ -36,9 +34,10 @@ class Tally:
 
 @dataclass
 class HybridWeights:
-    """``shape``: of the weights, outputs first; one column of the crossbar for each output. ``scale``: weight per uS.
+    """Hold the cells of one layer's weights.
 
-    Of ``g`` (uS), ``pulses`` since RESET, ``since_s`` (time of the last pulse), drift ``exponent``, ``n_set`` and
+    ``shape``: of the weights, outputs first; one column of the crossbar for each output. ``scale``: weight per uS. Of
+    ``g`` (uS), ``pulses`` since RESET, ``since_s`` (time of the last pulse), drift ``exponent``, ``n_set`` and
     ``n_reset`` the first row is the positive cell: (2, weights). ``value``: (weights,) of the accumulator; ``bit_set``
     and ``bit_reset``: (weights, bits) how often each of its cells was written.
     """
@@ -60,8 +59,8 @@ class HybridWeights:
     tally: Tally = field(default_factory=Tally)
 
     @classmethod
-    def written(cls, name: str, initial: Array, options: HybridOptions, seed: int) -> HybridWeights:
-        """Fresh cells, written to ``initial`` at time 0."""
+    def program(cls, name: str, initial: Array, options: HybridOptions, seed: int) -> HybridWeights:
+        """Return fresh cells, written to ``initial`` at time 0."""
         n, spread = initial.size, float(initial.std()) or 1.0
         scale = options.range_sigmas * spread / options.range_usiemens
         pair, bits = (2, n), (n, options.bits)
@@ -72,24 +71,30 @@ class HybridWeights:
         )  # fmt: skip
         aim = np.clip(initial.reshape(-1) / scale, -options.range_usiemens, options.range_usiemens)
         kernels.write(
-            weights._key("write", 0), aim.astype(np.float64), LEVEL_USIEMENS / 2, options.most_writes, 0.0,
-            *weights._cells, weights.n_set, weights.n_reset,
-        )  # fmt: skip
+            weights._key("write", 0),
+            aim.astype(np.float64),
+            LEVEL_USIEMENS / 2,
+            options.most_writes,
+            0.0,
+            *weights._cells,
+            weights.n_set,
+            weights.n_reset,
+        )
         return weights
 
     @property
     def size(self) -> int:
-        """Number of weights."""
+        """Return the number of weights."""
         return self.value.size
 
     @property
     def rows(self) -> int:
-        """Rows of crossbars: each wordline as often as the outputs need crossbars side by side."""
+        """Return the rows of crossbars: each wordline as often as the outputs need crossbars side by side."""
         return self.size // self.shape[0] * -(-self.shape[0] // self.options.columns)
 
     @property
     def unit(self) -> float:
-        """The weight that one unit of the accumulator stands for."""
+        """Return the weight that one unit of the accumulator stands for."""
         return LEVEL_USIEMENS * self.scale / self.options.half
 
     @property
@@ -104,26 +109,29 @@ class HybridWeights:
         return np.uint64(random_streams.rng(self.seed, self.name, purpose, number).integers(1 << 63))
 
     def drifted(self, now_s: float) -> Array:
-        """(2, weights) conductances in uS at a time."""
+        """Return (2, weights) conductances in uS at a time."""
         if self.options.physics.drift == "none":
             return self.g
-        found = np.empty_like(self.g)
-        kernels.drift(now_s, self.options.physics.cell, self.g, self.since_s, self.exponent, found)
-        return found
+        conductances = np.empty_like(self.g)
+        kernels.drift(now_s, self.options.physics.cell, self.g, self.since_s, self.exponent, conductances)
+        return conductances
 
     def reader(self, now_s: float) -> Callable[[int], Array]:
-        """Reads of the cells as they are at a time: by number, each gives weights in their shape."""
+        """Return a reader of the cells as they are at a time: by number, each read gives weights in their shape."""
         g, cell = self.drifted(now_s), self.options.physics.cell
 
         def read(number: int) -> Array:
-            found = np.empty(self.size, np.float32)
-            kernels.read(self._key("read", number), cell, self.scale, g, found)
-            return found.reshape(self.shape)
+            weights = np.empty(self.size, np.float32)
+            kernels.read(self._key("read", number), cell, self.scale, g, weights)
+            return weights.reshape(self.shape)
 
         return read
 
     def update(self, gradient: Array, rate: float, now_s: float) -> Array:
-        """Descend along a gradient (of the shape of the weights); the carries of each weight, before any were lost."""
+        """Descend along a gradient (of the shape of the weights).
+
+        Returns the carries of each weight, before any were lost.
+        """
         options, carries = self.options, np.empty(self.size, np.int32)
         kernels.update(
             self._key("update", self.tally.updates), np.ascontiguousarray(gradient).reshape(-1), -rate / self.unit,
@@ -146,7 +154,7 @@ class HybridWeights:
         tally.longest += int(np.minimum(longest, self.options.most_pulses).sum(dtype=np.int64))
 
     def refresh(self, now_s: float) -> Array:
-        """Rewrite the pairs that are nearly full; which those are, in the shape of the weights."""
+        """Rewrite the pairs that are nearly full and return which those are, in the shape of the weights."""
         options, refreshed, before = self.options, np.empty(self.size, np.bool_), self._n_pulses
         kernels.refresh(
             self._key("refresh", self.tally.checks), options.refresh_larger, options.refresh_smaller,

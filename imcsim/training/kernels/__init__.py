@@ -1,1 +1,1 @@
-"""Compiled loops of the training on cells, and their plain twin."""
+"""Hold the compiled loops of the training on cells, and their plain twin."""

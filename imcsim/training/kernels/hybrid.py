@@ -1,4 +1,4 @@
-"""Weights in pairs of multi-level cells and accumulators in binary ones: read, update, carry and refresh, fused.
+"""Read, update, carry and refresh weights in pairs of multi-level cells and accumulators in binary ones, fused.
 
 Every array has one entry per weight, flat, and those of the pair one row for the positive and one for the negative
 cell. Each weight draws from hashed bits of (key, weight), so results depend on neither threads nor order
@@ -22,7 +22,7 @@ TWOS_COMPLEMENT, SIGN_MAGNITUDE, GRAY = range(3)
 
 @inlined
 def encoded(value, half, code):  # type: ignore[no-untyped-def]
-    """The bits of an accumulator's value, from -half to half - 1 (sign and magnitude: from 1 - half)."""
+    """Return the bits of an accumulator's value, from -half to half - 1 (sign and magnitude: from 1 - half)."""
     if code == TWOS_COMPLEMENT:
         return value & (2 * half - 1)
     if code == SIGN_MAGNITUDE:
@@ -33,7 +33,7 @@ def encoded(value, half, code):  # type: ignore[no-untyped-def]
 
 @inlined
 def normal_pair(low, high, number):  # type: ignore[no-untyped-def]
-    """Two independent normal numbers, float32: the ``number``-th pair of a key."""
+    """Return two independent normal numbers, float32: the ``number``-th pair of a key."""
     radius = np.float32(math.sqrt(squared_radius(bits_of(low, high, np.uint32(2 * number)))))
     cosine, sine = direction(bits_of(low, high, np.uint32(2 * number + 1)))
     return radius * cosine, radius * sine
@@ -41,7 +41,7 @@ def normal_pair(low, high, number):  # type: ignore[no-untyped-def]
 
 @inlined
 def exponent_of(g, normal, cell):  # type: ignore[no-untyped-def]
-    """The drift exponent that a cell at ``g`` draws when it is programmed."""
+    """Return the drift exponent that a cell at ``g`` draws when it is programmed."""
     log = math.log(max(g / cell.exponent_full_usiemens, 1e-7))
     mean = cell.exponent_log * log + cell.exponent_fixed
     sigma = cell.spread_log * log + cell.spread_fixed
@@ -51,7 +51,7 @@ def exponent_of(g, normal, cell):  # type: ignore[no-untyped-def]
 
 @inlined
 def set_pulse(row, i, normals, now_s, cell, g, pulses, since_s, exponent, n_set):  # type: ignore[no-untyped-def]
-    """One SET pulse on cell ``i`` of a row of the pair."""
+    """Apply one SET pulse to cell ``i`` of a row of the pair."""
     before, nth = np.float64(g[row, i]), pulses[row, i] + 1
     history = math.exp(-nth / cell.memory_pulses)
     mean = cell.step_by_g * before + cell.step_usiemens + cell.step_by_history * history
@@ -64,7 +64,7 @@ def set_pulse(row, i, normals, now_s, cell, g, pulses, since_s, exponent, n_set)
 
 @inlined
 def reset(row, i, normals, now_s, cell, g, pulses, since_s, exponent, n_reset):  # type: ignore[no-untyped-def]
-    """One RESET of cell ``i`` of a row of the pair."""
+    """RESET cell ``i`` of a row of the pair once."""
     after = cell.reset_usiemens + cell.reset_sigma_usiemens * np.float64(normals[0])
     after = min(max(after, cell.reset_least_usiemens), cell.full_usiemens)
     g[row, i], pulses[row, i], since_s[row, i] = after, 0, now_s
@@ -74,20 +74,20 @@ def reset(row, i, normals, now_s, cell, g, pulses, since_s, exponent, n_reset): 
 
 @inlined
 def seen(g, normal, cell):  # type: ignore[no-untyped-def]
-    """One read of a cell at ``g``."""
+    """Return what one read of a cell at ``g`` shows."""
     return max(g + (cell.read_by_g * g + cell.read_usiemens) * np.float64(normal), 0.0)
 
 
 @inlined
 def drifted(row, i, now_s, cell, g, since_s, exponent):  # type: ignore[no-untyped-def]
-    """Where a cell is by now."""
+    """Return where a cell is by now."""
     age = (now_s - since_s[row, i]) / cell.first_read_s
     return g[row, i] * (1 + age) ** -np.float64(exponent[row, i])
 
 
 @parallel
 def drift(now_s, cell, g, since_s, exponent, out):  # type: ignore[no-untyped-def]
-    """Conductances (2, weights) at a time."""
+    """Return conductances (2, weights) at a time."""
     n = g.shape[1]
     for block in prange((n + BLOCK - 1) // BLOCK):
         for row in range(2):
@@ -97,7 +97,7 @@ def drift(now_s, cell, g, since_s, exponent, out):  # type: ignore[no-untyped-de
 
 @parallel
 def read(key, cell, scale, g, out):  # type: ignore[no-untyped-def]
-    """Weights (weights,) as one read of all cells at ``g`` shows them; float32, weight = scale * difference."""
+    """Return weights (weights,) as one read of all cells at ``g`` shows them; float32, weight = scale * difference."""
     n, low, high = out.size, np.uint32(key), np.uint32(key >> np.uint64(32))
     by_g, fixed = np.float32(cell.read_by_g), np.float32(cell.read_usiemens)
     zero, factor = np.float32(0), np.float32(scale)
@@ -142,11 +142,11 @@ def update(  # type: ignore[no-untyped-def]
                         else:
                             bit_reset[i, bit] += 1
             if carry:
-                own = mixed(key, i)
-                own_low, own_high = np.uint32(own), np.uint32(own >> np.uint64(32))
+                weight_key = mixed(key, i)
+                weight_low, weight_high = np.uint32(weight_key), np.uint32(weight_key >> np.uint64(32))
                 row = 0 if carry > 0 else 1
                 for pulse in range(min(abs(carry), most_pulses)):
-                    normals = normal_pair(own_low, own_high, pulse)
+                    normals = normal_pair(weight_low, weight_high, pulse)
                     set_pulse(row, i, normals, now_s, cell, g, pulses, since_s, exponent, n_set)
 
 
@@ -173,8 +173,8 @@ def write(  # type: ignore[no-untyped-def]
     """Write all pairs to differences ``aim`` (weights,) in uS."""
     for block in prange((aim.size + BLOCK - 1) // BLOCK):
         for i in range(block * BLOCK, min((block + 1) * BLOCK, aim.size)):
-            own = mixed(key, i)
-            low, high = np.uint32(own), np.uint32(own >> np.uint64(32))
+            weight_key = mixed(key, i)
+            low, high = np.uint32(weight_key), np.uint32(weight_key >> np.uint64(32))
             write_pair(
                 low, high, i, aim[i], band, most_pulses, now_s, cell, g, pulses, since_s, exponent, n_set, n_reset
             )
@@ -193,8 +193,8 @@ def refresh(  # type: ignore[no-untyped-def]
         for i in range(block * BLOCK, min((block + 1) * BLOCK, n)):
             plus, minus = np.float64(g[0, i]), np.float64(g[1, i])
             refreshed[i] = False
-            own = mixed(key, i)
-            low, high = np.uint32(own), np.uint32(own >> np.uint64(32))
+            weight_key = mixed(key, i)
+            low, high = np.uint32(weight_key), np.uint32(weight_key >> np.uint64(32))
             first, second = normal_pair(low, high, 0)
             plus = seen(drifted(0, i, now_s, cell, g, since_s, exponent), first, cell)
             minus = seen(drifted(1, i, now_s, cell, g, since_s, exponent), second, cell)
@@ -208,7 +208,7 @@ def refresh(  # type: ignore[no-untyped-def]
 
 @inlined
 def floored(x, most):  # type: ignore[no-untyped-def]
-    """The integer at or below ``x``, from -most to most; as simple as the compiler needs it to take many at once."""
+    """Return the integer at or below ``x``, from -most to most; so simple that the compiler takes many at once."""
     inside = min(max(x, -most), most)
     towards_zero = np.float32(np.int32(inside))
     return towards_zero - np.float32(1) if towards_zero > inside else towards_zero
@@ -216,17 +216,17 @@ def floored(x, most):  # type: ignore[no-untyped-def]
 
 @parallel
 def quantise(x, step, most, key, is_stochastic, out):  # type: ignore[no-untyped-def]
-    """``x`` (numbers,) float32 as multiples of ``step`` from -most to most, rounded to the nearest or by chance."""
+    """Return ``x`` (numbers,) float32 as multiples of ``step`` from -most to most, to the nearest or by chance."""
     low, high = np.uint32(key), np.uint32(key >> np.uint64(32))
     size, inverse, top, half = np.float32(step), np.float32(1 / step), np.float32(most), np.float32(0.5)
     for block in prange((x.size + BLOCK - 1) // BLOCK):
         first = block * BLOCK
-        given, found = x[first : first + BLOCK], out[first : first + BLOCK]  # ten times faster than by whole arrays
+        given, result = x[first : first + BLOCK], out[first : first + BLOCK]  # ten times faster than by whole arrays
         if is_stochastic:
             for i in range(given.size):
                 bits = bits_of(low, high, np.uint32(first + i))
                 chance = np.float32(np.int32(bits >> UNUSED_BITS)) * TO_UNIT
-                found[i] = size * floored(given[i] * inverse + chance, top)
+                result[i] = size * floored(given[i] * inverse + chance, top)
         else:
             for i in range(given.size):
-                found[i] = size * floored(given[i] * inverse + half, top)
+                result[i] = size * floored(given[i] * inverse + half, top)

@@ -1,4 +1,4 @@
-"""``hybrid.py`` in plain numpy: slow, obvious, and what the compiled one is tested against."""
+"""Do what ``hybrid.py`` does in plain numpy: slow, obvious, and what the compiled one is tested against."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Array: TypeAlias = NDArray[Any]
 
 
 def normal_pair(key: Array, number: Array) -> tuple[Array, Array]:
-    """The ``number``-th pair of normal numbers of each key."""
+    """Return the ``number``-th pair of normal numbers of each key."""
     number = np.asarray(number)
     return pair(hashed(key, 2 * number), hashed(key, 2 * number + 1))
 
 
 def own_keys(key: int, weights: Array) -> Array:
-    """The key of each weight."""
+    """Return the key of each weight."""
     return np.asarray(mixed(np.full(weights.shape, key, np.uint64), weights.astype(np.uint64)))
 
 
 def encoded(value: Array, half: int, code: str) -> Array:
-    """The bits of accumulators' values."""
+    """Return the bits of accumulators' values."""
     value = value.astype(np.int64)
     if code == "twos_complement":
         return np.asarray(value % (2 * half))
@@ -37,7 +37,7 @@ def encoded(value: Array, half: int, code: str) -> Array:
 
 @dataclass
 class Pairs:
-    """Cells of pairs, (2, weights) each, and what befalls them."""
+    """Hold the cells of pairs, (2, weights) each, and do to them what befalls them."""
 
     cell: Any  # a training.physics.Cell
     g: Array
@@ -61,7 +61,7 @@ class Pairs:
         self.exponent[row, which] = np.abs(mean + sigma * normal)
 
     def set_pulse(self, row: int, which: Array, normals: tuple[Array, Array]) -> None:
-        """One SET pulse on some cells of a row."""
+        """Apply one SET pulse to some cells of a row."""
         cell, before = self.cell, self.g[row, which].astype(float)
         self.pulses[row, which] += 1
         history = np.exp(-self.pulses[row, which] / cell.memory_pulses)
@@ -72,7 +72,7 @@ class Pairs:
         self.n_set[row, which] += 1
 
     def reset(self, row: int, which: Array, normals: tuple[Array, Array]) -> None:
-        """One RESET of some cells of a row."""
+        """RESET some cells of a row once."""
         cell = self.cell
         after = cell.reset_usiemens + cell.reset_sigma_usiemens * normals[0]
         self.pulses[row, which] = 0
@@ -80,22 +80,22 @@ class Pairs:
         self.n_reset[row, which] += 1
 
     def drifted(self) -> Array:
-        """Where all cells are by now."""
+        """Return where all cells are by now."""
         age = (self.now_s - self.since_s) / self.cell.first_read_s
         return np.asarray(self.g * (1 + age) ** -self.exponent)
 
     def seen(self, g: Array, normal: Array) -> Array:
-        """One read of cells at ``g``."""
+        """Return what one read of cells at ``g`` shows."""
         return np.asarray(np.maximum(g + (self.cell.read_by_g * g + self.cell.read_usiemens) * normal, 0))
 
     def read(self, key: int, scale: float) -> Array:
-        """Weights as one read of all cells shows them."""
+        """Return weights as one read of all cells shows them."""
         normals = normal_pair(np.full(self.everyone.shape, key, np.uint64), self.everyone)
         plus, minus = (self.seen(g, normal) for g, normal in zip(self.drifted(), normals, strict=True))
         return scale * (plus - minus)
 
     def carry(self, key: int, carries: Array, most_pulses: int) -> None:
-        """SET pulses for the carries of an update."""
+        """Apply the SET pulses for the carries of an update."""
         for row, sign in enumerate((1, -1)):
             left = np.minimum(np.maximum(sign * carries.astype(int), 0), most_pulses)
             for pulse in range(int(left.max(initial=0))):
@@ -117,7 +117,7 @@ class Pairs:
                 self.set_pulse(row, left, normal_pair(keys[short], number[short] + 1))
 
     def refresh(self, key: int, larger: float, smaller: float, band: float, most_pulses: int) -> Array:
-        """Rewrite pairs of which one cell is read above ``larger``, the other above ``smaller``; which those are."""
+        """Rewrite pairs with one cell read above ``larger``, the other above ``smaller``; return which those are."""
         normals = normal_pair(own_keys(key, self.everyone), np.zeros(self.everyone.shape, int))
         plus, minus = (self.seen(g, normal) for g, normal in zip(self.drifted(), normals, strict=True))
         due = (np.maximum(plus, minus) > larger) & (np.minimum(plus, minus) > smaller)
@@ -126,7 +126,7 @@ class Pairs:
 
 
 def accumulate(key: int, amounts: Array, is_stochastic: bool, half: int, value: Array) -> tuple[Array, Array]:
-    """(accumulators, carries) after amounts, float32 in units of the accumulator, were rounded and added."""
+    """Return (accumulators, carries) after amounts, float32 in units of the accumulator, were rounded and added."""
     weights = np.arange(amounts.size)
     bits = hashed(np.full(amounts.shape, key, np.uint64), weights)
     chance = (bits >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24) if is_stochastic else np.float32(0.5)
@@ -136,7 +136,7 @@ def accumulate(key: int, amounts: Array, is_stochastic: bool, half: int, value: 
 
 
 def quantise(x: Array, step: float, most: int, key: int, is_stochastic: bool) -> Array:
-    """``x`` as multiples of ``step`` from -most to most, rounded to the nearest or by chance."""
+    """Return ``x`` as multiples of ``step`` from -most to most, rounded to the nearest or by chance."""
     bits = hashed(np.full(x.shape, key, np.uint64), np.arange(x.size))
     chance = (bits >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24) if is_stochastic else np.float32(0.5)
     return np.float32(step) * np.clip(np.floor(x * np.float32(1 / step) + chance), -most, most)

@@ -1,4 +1,4 @@
-"""Learning task after task without forgetting: hidden weights that resist being moved, and cells for their levels.
+"""Learn task after task without forgetting: hidden weights resist being moved, and cells hold their levels.
 
 After Laborieux et al., Nature Communications 2021 (arXiv 2003.03533, their public code), and D'Agostino et al., AICAS
 2023 (arXiv 2306.12142, abstract and summaries only).

@@ -1,4 +1,4 @@
-"""Adam, as in the public code of the binarised rule: weight decay is part of the gradient."""
+"""Step as Adam does in the public code of the binarised rule: weight decay is part of the gradient."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8  # PyTorch's, which the public code leaves a
 
 @dataclass
 class Adam:
-    """Moments of one array; steps are returned, not taken."""
+    """Hold the moments of one array; steps are returned, not taken."""
 
     first: Array
     second: Array
@@ -22,11 +22,11 @@ class Adam:
 
     @classmethod
     def of(cls, values: Array) -> Adam:
-        """No moments yet."""
+        """Begin without moments."""
         return cls(np.zeros_like(values), np.zeros_like(values))
 
     def step(self, gradient: Array, rate: float) -> Array:
-        """The change that a gradient makes at a rate."""
+        """Return the change that a gradient makes at a rate."""
         self.n += 1
         self.first *= BETAS[0]
         self.first += np.float32(1 - BETAS[0]) * gradient

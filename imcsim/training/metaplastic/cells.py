@@ -1,4 +1,4 @@
-"""The cells of one layer: one per weight, rewritten when the level of its hidden weight changes and at no other time.
+"""Keep one cell per weight of a layer, rewritten when the level of its hidden weight changes and at no other time.
 
 The weight is linear in the conductance, from -1 at g_min to 1 at g_max; a reference column without errors takes off the
 middle (assumed). What is read is a fresh cell without the noise of reads.
@@ -14,7 +14,7 @@ from imcsim.training.metaplastic.rules import Floats, RuleSpec
 
 
 class LevelCells:
-    """``weights``: what the cells hold, shape of the hidden weights; ``writes``: of each cell after its first one."""
+    """Hold ``weights``: what the cells hold, shaped as the weights; ``writes``: of each cell after its first one."""
 
     def __init__(self, hidden: Floats, rule: RuleSpec, device: DeviceSpec | None, rng: np.random.Generator) -> None:
         """Write the levels of all hidden weights; without a device they are exact."""

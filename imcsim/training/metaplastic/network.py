@@ -1,4 +1,4 @@
-"""A perceptron of sign activations and batch normalisation, and its gradients, as in the public code of the rule.
+"""Compute a perceptron of sign activations and batch normalisation, as in the public code of the rule.
 
 Signs pass the gradient of inputs from -1 to 1 on (straight through); normalisation takes its statistics from the batch
 at hand, in tests too. Only its gain and offset are learnt, and they belong to a task.
@@ -18,19 +18,19 @@ EPSILON = 1e-5  # added to variances: PyTorch's, which the public code leaves as
 
 @dataclass(frozen=True, eq=False)
 class Norm:
-    """Gain and offset of each unit of a layer."""
+    """Hold gain and offset of each unit of a layer."""
 
     gain: Array
     offset: Array
 
     def copy(self) -> Norm:
-        """One that is learnt on its own."""
+        """Return one that is learnt on its own."""
         return Norm(self.gain.copy(), self.offset.copy())
 
 
 @dataclass(frozen=True, eq=False)
 class _Pass:
-    """What a layer's gradients need of its forward pass."""
+    """Hold what a layer's gradients need of its forward pass."""
 
     x: Array
     normalised: Array
@@ -39,14 +39,17 @@ class _Pass:
 
 
 def scores(x: Array, weights: Sequence[Array], norms: Sequence[Norm]) -> Array:
-    """(n, classes) of images (n, pixels)."""
+    """Return (n, classes) scores of images (n, pixels)."""
     return _forward(x, weights, norms)[-1].y
 
 
 def gradients(
     x: Array, labels: NDArray[np.int64], weights: Sequence[Array], norms: Sequence[Norm]
 ) -> tuple[float, list[Array], list[Norm]]:
-    """The cross entropy of the batch; its gradients for weights (inputs, outputs) and normalisation, by layer."""
+    """Return the cross entropy of the batch and its gradients.
+
+    Gradients are by layer, for weights (inputs, outputs) and normalisation.
+    """
     passes = _forward(x, weights, norms)
     loss, dy = _cross_entropy(passes[-1].y, labels)
     of_weights: list[Array] = []
@@ -76,7 +79,7 @@ def _forward(x: Array, weights: Sequence[Array], norms: Sequence[Norm]) -> list[
 def _cross_entropy(y: Array, labels: NDArray[np.int64]) -> tuple[float, Array]:
     shifted = y - y.max(axis=1, keepdims=True)
     logs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    own = np.arange(len(labels)), labels
-    loss, gradient = float(-logs[own].mean()), np.exp(logs)
-    gradient[own] -= 1
+    true_class = np.arange(len(labels)), labels
+    loss, gradient = float(-logs[true_class].mean()), np.exp(logs)
+    gradient[true_class] -= 1
     return loss, gradient / np.float32(len(labels))

@@ -1,4 +1,4 @@
-"""Tasks to be learnt one after another, from labelled images."""
+"""Make tasks to be learnt one after another from labelled images."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from imcsim.workload.datasets import Dataset
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """``x``: (n, pixels) float32; ``labels``: (n,) int64 from 0 on."""
+    """Hold ``x``: (n, pixels) float32; ``labels``: (n,) int64 from 0 on."""
 
     x: NDArray[np.float32]
     labels: NDArray[np.int64]
 
     @classmethod
     def of(cls, data: Dataset) -> Images:
-        """Pixels from 0 to 1, flat."""
+        """Take pixels from 0 to 1, flat."""
         return cls(data.scaled().reshape(len(data.labels), -1), data.labels)
 
 
 @dataclass(frozen=True, eq=False)
 class LearningTask:
-    """Images to learn from and images to be judged by. Raises ImcsimError where they do not go together."""
+    """Hold images to learn from and images to be judged by. Raises ImcsimError where they do not go together."""
 
     name: str
     train: Images
     test: Images
 
     def __post_init__(self) -> None:
-        """The checks."""
+        """Check that both go together."""
         for part in (self.train, self.test):
             if not len(part.labels) or part.x.shape != (len(part.labels), self.train.x.shape[1]):
                 raise ImcsimError(f"task '{self.name}'", "images and labels do not fit", "give a label for each image")
@@ -44,12 +44,12 @@ class LearningTask:
 
     @property
     def n_classes(self) -> int:
-        """One more than the largest label."""
+        """Return one more than the largest label."""
         return int(max(self.train.labels.max(), self.test.labels.max())) + 1
 
 
 def split(task: LearningTask, classes: int = 2) -> list[LearningTask]:
-    """One task for every so many classes in turn, each with labels from 0 on. Raises ImcsimError for a remainder."""
+    """Make a task of every so many classes in turn, with labels from 0 on. Raises ImcsimError for a remainder."""
     if classes < 2 or task.n_classes % classes:
         problem = f"{task.n_classes} classes are no whole number of tasks of {classes}"
         raise ImcsimError(f"task '{task.name}'", problem, "give a divisor from 2 on")
@@ -62,12 +62,12 @@ def split(task: LearningTask, classes: int = 2) -> list[LearningTask]:
 
 
 def _only(images: Images, first: int, classes: int) -> Images:
-    own = (images.labels >= first) & (images.labels < first + classes)
-    return Images(images.x[own], images.labels[own] - first)
+    in_task = (images.labels >= first) & (images.labels < first + classes)
+    return Images(images.x[in_task], images.labels[in_task] - first)
 
 
 def permuted(task: LearningTask, n: int, seed: int = 0) -> list[LearningTask]:
-    """The task ``n`` times: as it is, then with its pixels in other orders, the same for all images of a task."""
+    """Return the task ``n`` times: as it is, then with pixels in other orders, the same for all images of a task."""
     orders: list[Sequence[int] | NDArray[np.int64]] = [range(task.train.x.shape[1])]
     orders += [random_streams.rng(seed, "permuted", i).permutation(task.train.x.shape[1]) for i in range(1, n)]
     return [

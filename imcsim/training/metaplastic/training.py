@@ -1,4 +1,4 @@
-"""The training: tasks in turn, Adam on hidden weights with the factor of a rule, and cells that follow their levels."""
+"""Train on tasks in turn: Adam moves hidden weights by the factor of a rule, and cells follow their levels."""
 
 from __future__ import annotations
 
@@ -21,14 +21,19 @@ from imcsim.util.errors import ImcsimError
 from imcsim.util.progress import Progress, silent
 
 RANGES = {  # least and most
-    "epochs": (1, 10_000), "batch": (2, 1 << 16), "rate": (1e-9, 1.0), "decay": (0.0, 1.0), "init_width": (1e-6, 4.0),
-    "test_batch": (2, 1 << 20), "seed": (0, 1 << 63),
-}  # fmt: skip
+    "epochs": (1, 10_000),
+    "batch": (2, 1 << 16),
+    "rate": (1e-9, 1.0),
+    "decay": (0.0, 1.0),
+    "init_width": (1e-6, 4.0),
+    "test_batch": (2, 1 << 20),
+    "seed": (0, 1 << 63),
+}
 
 
 @dataclass(frozen=True)
 class Options:
-    """Units of each hidden layer, epochs per task, Adam's rate and weight decay, the width of the initial weights.
+    """Hold units of each hidden layer, epochs per task, Adam's rate and weight decay, the width of the initial weights.
 
     Where nothing is said the number is that of the public code of the binarised rule. Raises ImcsimError.
     """
@@ -43,7 +48,7 @@ class Options:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """The checks."""
+        """Check every number."""
         for key, (least, most) in RANGES.items():
             if not least <= getattr(self, key) <= most:
                 raise ImcsimError(f"metaplastic: {key}", f"{getattr(self, key)} is not from {least:,} to {most:,}")
@@ -53,7 +58,7 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """``accuracy_frac[i, j]``: of task j after task i was learnt; not a number before j was.
+    """Hold ``accuracy_frac[i, j]``: of task j after task i was learnt; not a number before j was.
 
     ``writes``: of each cell, layer by layer, after its first one; ``updates``: steps of all tasks, which no cell's
     writes exceed.
@@ -65,7 +70,7 @@ class Learned:
 
     @property
     def writes_per_cell(self) -> dict[str, float]:
-        """Mean, 99.9th percentile and most of all layers' cells."""
+        """Return mean, 99.9th percentile and most of all layers' cells."""
         writes = np.concatenate([layer.ravel() for layer in self.writes])
         return {"mean": float(writes.mean()), "p99_9": float(np.percentile(writes, 99.9)), "max": float(writes.max())}
 
@@ -103,7 +108,7 @@ def _check(tasks: Sequence[LearningTask]) -> None:
 
 
 class _Learner:
-    """Hidden weights, normalisation and cells, from task to task."""
+    """Hold hidden weights, normalisation and cells, from task to task."""
 
     def __init__(
         self, tasks: Sequence[LearningTask], rule: RuleSpec, options: Options, device: DeviceSpec | None
@@ -124,7 +129,7 @@ class _Learner:
         ]
 
     def learn(self, images: Images, which: int) -> None:
-        """One task, with moments of its own."""
+        """Learn one task, with moments of its own."""
         weights = [Adam.of(hidden) for hidden in self.hidden]
         norms = [(Adam.of(norm.gain), Adam.of(norm.offset)) for norm in self.norms]
         for epoch in range(self.options.epochs):
@@ -132,7 +137,7 @@ class _Learner:
                 self._update(x, labels, weights, norms)
 
     def _batches(self, images: Images, which: int, epoch: int) -> Iterator[tuple[Array, NDArray[np.int64]]]:
-        """In an order of each epoch's own; what is left over of a whole batch waits for the next epoch."""
+        """Yield batches in an order of each epoch's own; what is left over of a batch waits for the next epoch."""
         order = random_streams.rng(self.options.seed, "metaplastic", "order", which, epoch).permutation(
             len(images.labels)
         )
@@ -154,7 +159,7 @@ class _Learner:
             norm.offset[:] += moments[1].step(of_norms[i].offset + decay * norm.offset, rate)
 
     def accuracy(self, images: Images, norms: Sequence[Norm]) -> float:
-        """Share of images that are classified correctly with the normalisation of their task."""
+        """Return the share of images that are classified correctly with the normalisation of their task."""
         held = [cells.weights for cells in self.cells]
         parts = np.array_split(np.arange(len(images.labels)), math.ceil(len(images.labels) / self.options.test_batch))
         right = [(scores(images.x[p], held, norms).argmax(1) == images.labels[p]).sum() for p in parts]

@@ -1,4 +1,4 @@
-"""One step of training on the chip, on the engine of inference: forward, backward, outer products, updates of weights.
+"""Simulate one step of training on the engine of inference: forward, backward, outer products, updates of weights.
 
 ``step.simulate_step`` prices a step, ``calibration.simulate_calibration`` the calibration behind a training.
 """

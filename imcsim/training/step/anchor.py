@@ -1,4 +1,4 @@
-"""A product with a full crossbar, forward and transposed: the figure at which papers state speed and energy."""
+"""Simulate a product with a full crossbar, forward and transposed: papers state speed and energy for it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CROSSBAR_PARTS = ("dac", "array", "sample_hold", "adc", "shift_add")
 
 @dataclass(frozen=True)
 class FullProduct:
-    """One vector on a crossbar all of whose cells hold weights: for how long it holds the crossbar, and its energy."""
+    """Describe one vector on a crossbar whose cells all hold weights: how long it holds it, and its energy."""
 
     rows: int
     columns: int
@@ -27,29 +27,34 @@ class FullProduct:
 
 
 def full_products(hardware: Hardware) -> dict[str, FullProduct]:
-    """``forward`` and ``transposed``, at the precision of the preset; crossbar and converters, without their tile."""
+    """Return ``forward`` and ``transposed``, at the precision of the preset.
+
+    Energies are those of crossbar and converters, without their tile.
+    """
     bar, at = hardware.crossbar, hardware.precision
     rows, columns = bar.rows, bar.columns // hardware.weight_columns(at.weight_bits)
     bits, weights = Quantisation(bits=at.input_bits), Quantisation(bits=at.weight_bits)
     x = Input(name="x", inputs=(), output_shape=(rows,), input_quant=bits)
-    layer = Linear(name="full", inputs=("x",), output_shape=(columns,), in_channels=rows, input_quant=bits,
-                   weight_quant=weights)  # fmt: skip
+    layer = Linear(
+        name="full", inputs=("x",), output_shape=(columns,), in_channels=rows, input_quant=bits, weight_quant=weights
+    )
     error = Elementwise(name="error", inputs=("full",), output_shape=(rows,), function="transposed", input_quant=bits)
     workload = Workload(name="full", description="", source="a full crossbar", layers=(x, layer, error))
     grid, region, context = cut(layer, hardware), Region(0, 1), Context(hardware, workload)
-    made = {
+    recipes = {
         "forward": recipe(Mvm("full", layer, grid, region), context),
         "transposed": recipe(TransposeMvm("error", error, layer, grid, region), context),
     }
     costs = CostTable.of(hardware)
     return {
-        name: FullProduct(rows, bar.columns, _held_ns(each), _energy_pj(each, costs)) for name, each in made.items()
+        name: FullProduct(rows, bar.columns, _held_ns(product), _energy_pj(product, costs))
+        for name, product in recipes.items()
     }
 
 
-def _held_ns(made: Recipe) -> float:
-    return sum(int(step.hold_ps) for step in made.steps if step.resource.kind == "crossbar") / units.PS_PER_NS
+def _held_ns(product: Recipe) -> float:
+    return sum(int(step.hold_ps) for step in product.steps if step.resource.kind == "crossbar") / units.PS_PER_NS
 
 
-def _energy_pj(made: Recipe, costs: CostTable) -> float:
-    return sum(n * costs.price_pj(*key) for key, n in made.actions.items() if key[0] in CROSSBAR_PARTS)
+def _energy_pj(product: Recipe, costs: CostTable) -> float:
+    return sum(n * costs.price_pj(*key) for key, n in product.actions.items() if key[0] in CROSSBAR_PARTS)

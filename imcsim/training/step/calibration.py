@@ -1,4 +1,4 @@
-"""What it costs to measure the statistics of batch normalisation anew on a drifted chip, as AdaBS does.
+"""Price new statistics of batch normalisation on a drifted chip, as AdaBS measures them.
 
 Images pass forward, and the mean and the mean square of every channel behind every weighted layer are taken on the way
 (Joshi et al., Nature Communications 2020). No device is written.
@@ -29,24 +29,25 @@ NAME = "calibration"
 
 @dataclass(frozen=True)
 class NormalisationCost:
-    """A simulated calibration with prices."""
+    """Hold a simulated calibration with prices."""
 
-    trace: Execution
+    execution: Execution
     costs: CostTable
 
     @property
     def time_s(self) -> float:
-        """From the first image to the end of the last one."""
-        return self.trace.makespan_ps / units.PS_PER_NS / units.NS_PER_S
+        """Return the time from the first image to the end of the last one."""
+        return self.execution.makespan_ps / units.PS_PER_NS / units.NS_PER_S
 
     @property
     def cycles(self) -> float:
-        return self.trace.makespan_ps / self.trace.hardware.period_ps
+        """Return the clock cycles of all images."""
+        return self.execution.makespan_ps / self.execution.hardware.period_ps
 
     @property
     def energy_pj(self) -> float:
-        """Energy of all images, leakage included."""
-        return float(tables.energy(self.trace, self.costs)["energy_pj"].sum() * self.trace.batch)
+        """Return the energy of all images, leakage included."""
+        return float(tables.energy(self.execution, self.costs)["energy_pj"].sum() * self.execution.batch)
 
 
 def simulate_calibration(
@@ -72,10 +73,15 @@ def simulate_calibration(
 
 
 def with_statistics(operation: Compute) -> Compute:
-    """The operation; a product also adds each output, and its square, to two sums: as much as a normalisation."""
+    """Return the operation; its product also adds each output, and its square, to two sums, like a normalisation."""
     if not isinstance(operation, Mvm):
         return operation
     layer = operation.layer
-    sums = Normalisation(name=f"statistics of {layer.name}", inputs=(layer.name,), output_shape=layer.output_shape,
-                         input_quant=layer.input_quant, function="batch")  # fmt: skip
+    sums = Normalisation(
+        name=f"statistics of {layer.name}",
+        inputs=(layer.name,),
+        output_shape=layer.output_shape,
+        input_quant=layer.input_quant,
+        function="batch",
+    )
     return replace(operation, absorbed=(sums, *operation.absorbed))

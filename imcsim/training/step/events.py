@@ -1,4 +1,4 @@
-"""Where time and energy of a training step go, by event and by layer."""
+"""Say where time and energy of a training step go, by event and by layer."""
 
 from __future__ import annotations
 
@@ -19,9 +19,14 @@ if TYPE_CHECKING:
 
 DIGITAL, MOVING, LEAKING = "other digital work", "data movement", "leakage"
 KINDS: dict[type, str] = {
-    Mvm: "forward products", TransposeMvm: "transposed products", OuterProduct: "outer products",
-    AccumulatorUpdate: "accumulator update", Carry: "carries", RefreshPairs: "refresh", Source: MOVING,
-}  # fmt: skip
+    Mvm: "forward products",
+    TransposeMvm: "transposed products",
+    OuterProduct: "outer products",
+    AccumulatorUpdate: "accumulator update",
+    Carry: "carries",
+    RefreshPairs: "refresh",
+    Source: MOVING,
+}
 EVENTS = (
     "forward products", "transposed products", "outer products", DIGITAL, "accumulator update", "carries", "refresh",
     MOVING, LEAKING,
@@ -32,33 +37,37 @@ MOVING_STAGES = ("bus", "link", "dram")  # kinds of resources that do
 
 @dataclass(frozen=True)
 class Events:
-    """A trace and its prices, seen by event. ``owner``: layer of the network to which each layer belongs.
+    """See an execution and its prices by event. ``owner``: layer of the network to which each layer belongs.
 
     What of an update is data movement belongs to the update; all other movement is one event.
     """
 
-    trace: Execution
+    execution: Execution
     costs: CostTable
     owner: Mapping[str, str]
 
     def table(self) -> DataFrame:
-        """Per event: time on the critical path in ns, its share in per cent, and energy in pJ."""
+        """Return per event the time on the critical path in ns, its share in per cent, and energy in pJ."""
         import pandas as pd
 
-        times_ps, energies, whole = self._times_ps(), dict.fromkeys(EVENTS, 0.0), self.trace.makespan_ps
+        times_ps, energies, makespan_ps = self._times_ps(), dict.fromkeys(EVENTS, 0.0), self.execution.makespan_ps
         for op, component, energy_pj in self._energies():
             energies[self._event(op, component in MOVERS)] += energy_pj
-        energies[LEAKING] = units.pj(self.costs.leakage_uw, whole)
-        rows = [(event, times_ps[event] / units.PS_PER_NS, 100 * times_ps[event] / whole, energies[event])
-                for event in EVENTS]  # fmt: skip
+        energies[LEAKING] = units.pj(self.costs.leakage_uw, makespan_ps)
+        rows = [
+            (event, times_ps[event] / units.PS_PER_NS, 100 * times_ps[event] / makespan_ps, energies[event])
+            for event in EVENTS
+        ]
         return pd.DataFrame(rows, columns=["event", "time_ns", "time_percent", "energy_pj"])
 
     def by_layer(self, names: list[str]) -> DataFrame:
-        """Per layer of the network, in the order of ``names``: energy in pJ, a column for each event, and their sum."""
+        """Return energy in pJ per layer of the network, in the order of ``names``, by event and in all."""
         import pandas as pd
 
-        rows = [(self.owner.get(op.layer, op.layer), self._event(op, component in MOVERS), energy_pj)
-                for op, component, energy_pj in self._energies()]  # fmt: skip
+        rows = [
+            (self.owner.get(op.layer, op.layer), self._event(op, component in MOVERS), energy_pj)
+            for op, component, energy_pj in self._energies()
+        ]
         table = pd.DataFrame(rows, columns=["layer", "event", "energy_pj"]).pivot_table(
             "energy_pj", "layer", "event", aggfunc="sum", fill_value=0.0
         )
@@ -67,7 +76,7 @@ class Events:
         return table.assign(energy_pj=table.sum(axis=1)).rename_axis(columns=None).reset_index()
 
     def movement(self) -> DataFrame:
-        """What data movement is made of: the event that it serves, component and energy in pJ."""
+        """Return what data movement is made of: the event that it serves, component and energy in pJ."""
         import pandas as pd
 
         sums: dict[tuple[str, str], float] = defaultdict(float)
@@ -79,19 +88,19 @@ class Events:
 
     @cached_property
     def _kinds(self) -> dict[str, str]:
-        """The event of every operation that the plan names; all others move data."""
-        return {op.name: KINDS.get(type(op), DIGITAL) for op in self.trace.plan.operations()}
+        """Return the event of every operation that the plan names; all others move data."""
+        return {op.name: KINDS.get(type(op), DIGITAL) for op in self.execution.plan.operations()}
 
     @cached_property
     def _updates(self) -> set[str]:
-        return {op.name for op in self.trace.plan.operations() if isinstance(op, Update)}
+        return {op.name for op in self.execution.plan.operations() if isinstance(op, Update)}
 
     def _event(self, op: JobOp, moves: bool) -> str:
         return MOVING if moves and op.name not in self._updates else self._kinds.get(op.name, MOVING)
 
     def _times_ps(self) -> dict[str, int]:
         times = dict.fromkeys(EVENTS, 0)
-        for job, result in zip(self.trace.jobs, self.trace.results, strict=True):
+        for job, result in zip(self.execution.jobs, self.execution.results, strict=True):
             for op, held in zip(job.operations, result.critical_ps, strict=True):
                 for stage, time_ps in zip(op.stages, held, strict=False):
                     kind = job.resources[stage.resource].kind
@@ -99,8 +108,8 @@ class Events:
         return times
 
     def _energies(self) -> Iterator[tuple[JobOp, str, float]]:
-        """Operation, component and energy of every action."""
-        for job, result in zip(self.trace.jobs, self.trace.results, strict=True):
+        """Return operation, component and energy of every action."""
+        for job, result in zip(self.execution.jobs, self.execution.results, strict=True):
             for op in job.operations:
                 times = result.n_images if op.per_image else 1
                 for (component, action), amount in op.actions.items():

@@ -1,4 +1,4 @@
-"""The way back through a network: errors and gradients as layers, so that they are planned and run as all others.
+"""Build the way back through a network: errors and gradients are layers, planned and run as all others.
 
 The error of a layer has the shape of its output. Where several layers read an output, its error is the sum of what
 comes back from each.
@@ -36,7 +36,7 @@ Role = Literal["loss", "transposed", "outer", "digital"]
 
 @dataclass(frozen=True)
 class Gradient:
-    """A layer of the way back, and the layer of the network that it belongs to."""
+    """Hold a layer of the way back, and the layer of the network that it belongs to."""
 
     layer: Layer
     of: Layer
@@ -46,9 +46,9 @@ class Gradient:
 
 @dataclass(frozen=True)
 class Backward:
-    """``workload``: the network, and behind it all errors and gradients. ``gradients``: these, in order of execution.
+    """Hold ``workload``: the network, and behind it all errors and gradients.
 
-    What is done together with another one is in its ``absorbed`` alone.
+    ``gradients``: these, in order of execution. What is done together with another one is in its ``absorbed`` alone.
     """
 
     workload: Workload
@@ -56,25 +56,27 @@ class Backward:
 
 
 def backward(workload: Workload, error_bits: int) -> Backward:
-    """The errors and gradients of a network with one output, from a loss that is a softmax against a label.
+    """Build the errors and gradients of a network with one output, from a loss that is a softmax against a label.
 
     Raises ImcsimError for several outputs and for layers through which the way back is not known.
     """
-    made = _Builder(workload, Quantisation(bits=error_bits)).build()
-    whole = Workload(
-        name=workload.name, description=workload.description, source=workload.source,
-        layers=(*workload.layers, *(gradient.layer for gradient in made)),
-    )  # fmt: skip
-    return Backward(whole, tuple(_joined(made)))
+    gradients = _Builder(workload, Quantisation(bits=error_bits)).build()
+    network = Workload(
+        name=workload.name,
+        description=workload.description,
+        source=workload.source,
+        layers=(*workload.layers, *(gradient.layer for gradient in gradients)),
+    )
+    return Backward(network, tuple(_joined(gradients)))
 
 
 @dataclass
 class _Builder:
-    """Walks the network from its output to its inputs."""
+    """Walk the network from its output to its inputs."""
 
     workload: Workload
     quant: Quantisation
-    made: list[Gradient] = field(default_factory=list)
+    gradients: list[Gradient] = field(default_factory=list)
     arrived: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # errors that come back, by layer
 
     def build(self) -> list[Gradient]:
@@ -83,15 +85,15 @@ class _Builder:
         for layer in reversed(self.workload.layers):
             if layer.name in trained and self.arrived[layer.name]:
                 self._through(layer, self._error_of(layer), [name for name in layer.inputs if name in trained])
-        return self.made
+        return self.gradients
 
     def _behind_weights(self) -> set[str]:
-        """Layers that a weight has a part in: errors go back to them alone."""
-        found: set[str] = set()
+        """Return the layers that a weight has a part in: errors go back to them alone."""
+        names: set[str] = set()
         for layer in self.workload.layers:
-            if isinstance(layer, WeightedLayer) or found.intersection(layer.inputs):
-                found.add(layer.name)
-        return found
+            if isinstance(layer, WeightedLayer) or names.intersection(layer.inputs):
+                names.add(layer.name)
+        return names
 
     def _loss(self) -> None:
         ends = [layer for layer in self.workload.layers if not self.workload.consumers[layer.name]]
@@ -110,9 +112,9 @@ class _Builder:
     def _add(
         self, kind: type[Layer], name: str, inputs: tuple[str, ...], target: Layer, of: Layer, role: Role, **fields: str
     ) -> None:
-        """An error of ``target``, that comes back from ``of``."""
+        """Add an error of ``target``, that comes back from ``of``."""
         shape = {"name": name, "inputs": inputs, "output_shape": target.output_shape, "input_quant": self.quant}
-        self.made.append(Gradient(kind(**shape, **fields), of, role))  # type: ignore[arg-type]
+        self.gradients.append(Gradient(kind(**shape, **fields), of, role))  # type: ignore[arg-type]
         self.arrived[target.name].append(name)
 
     def _back(self, kind: type[Layer], of: Layer, error: str, source: str, role: Role, **fields: str) -> None:
@@ -120,7 +122,7 @@ class _Builder:
         self._add(kind, f"error of {source} by {of.name}", (error,), target, of, role, **fields)
 
     def _error_of(self, layer: Layer) -> str:
-        """The error of a layer's output, added up where several came back."""
+        """Return the error of a layer's output, added up where several came back."""
         parts = self.arrived[layer.name]
         if len(parts) > 1:
             name = f"error of {layer.name}"
@@ -129,7 +131,7 @@ class _Builder:
         return parts[0]
 
     def _through(self, layer: Layer, error: str, trained: list[str]) -> None:
-        """Errors of the inputs of a layer, and the gradient of its weights."""
+        """Add the errors of the inputs of a layer, and the gradient of its weights."""
         if isinstance(layer, WeightedLayer):
             for source in trained:
                 self._back(Elementwise, layer, error, source, "transposed", function="transposed")
@@ -142,7 +144,7 @@ class _Builder:
                 self._back(kind, layer, error, source, "digital", **fields)
 
     def _way_back(self, layer: Layer) -> tuple[type[Layer], dict[str, str]]:
-        """The kind of layer that turns the error of a digital layer into that of its input, and its fields."""
+        """Return the kind of layer that turns the error of a digital layer into that of its input, and its fields."""
         match layer:
             case Slice():
                 return Elementwise, {"function": "pad"}
@@ -166,11 +168,14 @@ class _Builder:
             self.arrived[source].append(error)
 
     def _gradient(self, layer: WeightedLayer, error: str) -> None:
-        made = Elementwise(
-            name=f"gradient of {layer.name}", inputs=(layer.inputs[0], error), input_quant=self.quant,
-            output_shape=(layer.rows * layer.channels,), function="outer",
-        )  # fmt: skip
-        self.made.append(Gradient(made, layer, "outer"))
+        product = Elementwise(
+            name=f"gradient of {layer.name}",
+            inputs=(layer.inputs[0], error),
+            input_quant=self.quant,
+            output_shape=(layer.rows * layer.channels,),
+            function="outer",
+        )
+        self.gradients.append(Gradient(product, layer, "outer"))
 
     def _unknown(self, layer: Layer) -> ImcsimError:
         function = f" '{layer.function}'" if isinstance(layer, Elementwise) else ""
@@ -178,15 +183,15 @@ class _Builder:
         return ImcsimError(f"{self.workload.name}: layer '{layer.name}'", problem, HINT)
 
 
-def _joined(made: list[Gradient]) -> list[Gradient]:
-    """Derivatives are done together with what makes the error that only they read; not so behind a view or a loss."""
+def _joined(gradients: list[Gradient]) -> list[Gradient]:
+    """Join derivatives to what makes the error that only they read; not so behind a view or a loss."""
     readers: dict[str, list[Gradient]] = defaultdict(list)
-    for gradient in made:
+    for gradient in gradients:
         for name in gradient.layer.inputs:
             readers[name].append(gradient)
     result: list[Gradient] = []
     gone: set[str] = set()
-    for gradient in made:
+    for gradient in gradients:
         chain: list[Layer] = []
         last = gradient.layer
         hosts = gradient.role in ("transposed", "digital") and not isinstance(last, Slice | Reshape)

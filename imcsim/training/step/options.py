@@ -1,4 +1,4 @@
-"""How a step of training is done."""
+"""Describe how a step of training is done."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from imcsim.util.config import Spec
 
 
 class StepOptions(Spec):
-    """Choices of a training step.
+    """Hold the choices of a training step.
 
     ``update``: weights change at the end of the 'batch', or at every 'sample', for which the pipeline drains.
     ``accumulator``: of gradients, in binary 'pcm' devices of ``accumulator_bits`` bits, or 32-bit numbers in 'sram' or
@@ -35,5 +35,5 @@ class StepOptions(Spec):
 
     @property
     def stored_bits(self) -> int:
-        """Bits of an accumulated gradient, per weight."""
+        """Return the bits of an accumulated gradient, per weight."""
         return self.accumulator_bits if self.accumulator == "pcm" else DIGITAL_BITS

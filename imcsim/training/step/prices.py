@@ -1,4 +1,4 @@
-"""Prices of a training step: those of the chip, those of changing weights, and converters on the rows."""
+"""Collect the prices of a training step: those of the chip, those of changing weights, and converters on the rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ ROWS_ADC = "adc (rows)"
 
 
 def price_table(hardware: Hardware, circuit: UpdateCircuit, options: StepOptions) -> CostTable:
-    """The price table of the chip with the rows that training adds; ImcsimError for an action without a price."""
+    """Return the price table of the chip with the rows that training adds.
+
+    Raises ImcsimError for an action without a price.
+    """
     table = CostTable.of(hardware)
     added = circuit.parts()
     if options.transpose_adc == "bank":
@@ -23,7 +26,10 @@ def price_table(hardware: Hardware, circuit: UpdateCircuit, options: StepOptions
 
 
 def _second_bank(hardware: Hardware, table: CostTable, node_nm: float) -> PriceRow:
-    """As large as the first one; where its area lies in another row, by the survey fit. Conversions have one price."""
+    """Return a row as large as the first bank.
+
+    Where its area lies in another row, it is by the survey fit. Conversions have one price.
+    """
     first, adc = table.parts["adc"], hardware.tile.adc
     if first.area_um2:
         return first.model_copy(update={"actions_pj": {}, "source": f"assumed as the first bank: {first.source}"})
@@ -34,7 +40,10 @@ def _second_bank(hardware: Hardware, table: CostTable, node_nm: float) -> PriceR
 
 
 def with_shared_converters(hardware: Hardware) -> Hardware:
-    """The same chip with private converters as pools of one crossbar each, so that both directions wait for them."""
+    """Return the same chip with private converters as pools of one crossbar each.
+
+    So both directions wait for them.
+    """
     adc = hardware.tile.adc
     if isinstance(adc.sharing, Pooled):
         return hardware

@@ -1,4 +1,4 @@
-"""What a training step means: time, energy and memory by event and by layer."""
+"""Say what a training step means: time, energy and memory by event and by layer."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from imcsim.hardware import provenance
 from imcsim.hardware.cost_table import CostTable
 from imcsim.hardware.hardware import Hardware
 from imcsim.hardware.update_circuit import UpdateCircuit
@@ -40,9 +41,9 @@ ASSUMED = (
 
 @dataclass(frozen=True)
 class StepReport:
-    """A simulated step with prices. Times and energies are of a whole step unless the name says otherwise.
+    """Hold a simulated step with prices. Times and energies are of a whole step unless the name says otherwise.
 
-    ``trace``: what the engine saw; with one update per sample the phases of all samples stand one behind the other.
+    ``execution``: what the engine saw; with one update per sample the phases of all samples stand one behind the other.
     """
 
     workload: Workload
@@ -50,24 +51,24 @@ class StepReport:
     options: StepOptions
     rates: Mapping[str, UpdateRates]
     circuit: UpdateCircuit
-    made: TrainingPlan
-    trace: Execution
+    training_plan: TrainingPlan
+    execution: Execution
     costs: CostTable
     engine: str
 
     @property
     def step_s(self) -> float:
-        """How long the step takes: the duration of a batch for a training that lets devices drift."""
-        return self.trace.makespan_ps / units.PS_PER_NS / units.NS_PER_S
+        """Return how long the step takes: the duration of a batch for a training that lets devices drift."""
+        return self.execution.makespan_ps / units.PS_PER_NS / units.NS_PER_S
 
     @property
     def energy_pj(self) -> float:
-        """Energy of the step, leakage included."""
+        """Return the energy of the step, leakage included."""
         return float(self.events["energy_pj"].sum())
 
     @cached_property
     def events(self) -> DataFrame:
-        """Per event: the time in which it held the step, its share in per cent, and its energy.
+        """Return per event the time in which it held the step, its share in per cent, and its energy.
 
         Times are of the critical path, so they sum to the step; what runs beside it takes no time of its own.
         """
@@ -75,22 +76,22 @@ class StepReport:
 
     @cached_property
     def layers(self) -> DataFrame:
-        """Per layer of the network and event: energy of the step, pJ; one column for each event, and their sum."""
+        """Return per layer of the network the energy of the step in pJ, a column for each event, and their sum."""
         return self._seen.by_layer([layer.name for layer in self.workload.layers])
 
     @cached_property
     def movement(self) -> DataFrame:
-        """What the data movement of ``events`` is made of: the event that it serves, component and energy in pJ."""
+        """Return what the data movement of ``events`` is made of: event that it serves, component, energy in pJ."""
         return self._seen.movement()
 
     @cached_property
     def _seen(self) -> Events:
-        return Events(self.trace, self.costs, self.made.owner)
+        return Events(self.execution, self.costs, self.training_plan.owner)
 
     @cached_property
     def counts(self) -> dict[str, float]:
-        """How much is done: products are of one crossbar each; of one image, or of one update."""
-        operations = [*self.trace.plan.operations()]
+        """Count how much is done: products are of one crossbar each; of one image, or of one update."""
+        operations = [*self.execution.plan.operations()]
         forward = [op for op in operations if isinstance(op, Mvm)]
         back = [op for op in operations if isinstance(op, TransposeMvm)]
         weights, amounts = self.workload.n_weights, self._totals
@@ -109,7 +110,7 @@ class StepReport:
 
     @cached_property
     def memory(self) -> dict[str, int]:
-        """Bits and devices: weights, accumulated gradients, sums over a batch, inputs kept for the outer products."""
+        """Return bits and devices: weights, accumulated gradients, sums of a batch, inputs kept for outer products."""
         weights, options = self.workload.n_weights, self.options
         kept = sum(layer.elements * layer.input_quant.bits for layer in kept_layers(self.workload))
         return {
@@ -122,10 +123,10 @@ class StepReport:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """The headline figures, as plain values for JSON."""
-        step_ns, options = self.trace.makespan_ps / units.PS_PER_NS, self.options
+        """Return the headline figures, as plain values for JSON."""
+        step_ns, options = self.execution.makespan_ps / units.PS_PER_NS, self.options
         steps = -(-options.epoch_images // options.batch)
-        found = {
+        figures = {
             "imcsim_version": VERSION,
             "workload": self.workload.name,
             "hardware": self.hardware.name,
@@ -133,50 +134,55 @@ class StepReport:
             "engine": self.engine,
             "options": options.model_dump(mode="json"),
             "step": _figures(step_ns, self.energy_pj, self.hardware.period_ps),
-            "epoch": {"images": options.epoch_images, "steps": steps,
-                      **_figures(steps * step_ns, steps * self.energy_pj, self.hardware.period_ps)},
+            "epoch": {
+                "images": options.epoch_images,
+                "steps": steps,
+                **_figures(steps * step_ns, steps * self.energy_pj, self.hardware.period_ps),
+            },
             "events": self.events.to_dict("records"),
             "movement": self.movement.to_dict("records"),
             "layers": self.layers.to_dict("records"),
             "counts": self.counts,
             "memory": self.memory,
             "area_um2": self.costs.area_um2,
-            "crossbars_used": self.trace.plan.crossbars_used,
+            "crossbars_used": self.execution.plan.crossbars_used,
             "crossbars_available": self.hardware.n_crossbars,
-            "full_products": {name: asdict(each) for name, each in full_products(self.hardware).items()},
-            "spilled": list(self.trace.spilled),
-            "overfull": list(self.trace.overfull),
+            "full_products": {name: asdict(product) for name, product in full_products(self.hardware).items()},
+            "spilled": list(self.execution.spilled),
+            "overfull": list(self.execution.overfull),
             "rates": sources_of(self.rates.values()),
             "assumed": [*sources_of(self._assumed_rates), *self.circuit.assumed(), *ASSUMED, *self.hardware.assumed()],
             "notes": self._notes(),
-        }  # fmt: skip
-        return json.loads(json.dumps(found, allow_nan=False, default=float))  # type: ignore[no-any-return]
+        }
+        return json.loads(json.dumps(figures, allow_nan=False, default=float))  # type: ignore[no-any-return]
 
     def _notes(self) -> list[str]:
-        trace, notes = self.trace, []
-        if trace.spilled:
-            notes.append(f"outputs that do not fit the buffers go through DRAM: {_some(trace.spilled)}")
-        if trace.overfull:
-            notes.append(f"line buffers granted although larger than their share: {_some(trace.overfull)}")
-        simulated = min(result.n_simulated for result in trace.results)
-        if simulated < trace.batch:
-            notes.append(f"{simulated} of {trace.batch} images were simulated; the others repeat their pattern exactly")
+        execution, notes = self.execution, []
+        if execution.spilled:
+            notes.append(f"outputs that do not fit the buffers go through DRAM: {_some(execution.spilled)}")
+        if execution.overfull:
+            notes.append(f"line buffers granted although larger than their share: {_some(execution.overfull)}")
+        simulated = min(result.n_simulated for result in execution.results)
+        if simulated < execution.batch:
+            notes.append(
+                f"{simulated} of {execution.batch} images were simulated; the others repeat their pattern exactly"
+            )
         return notes
 
     @property
     def _assumed_rates(self) -> list[UpdateRates]:
-        return [rates for rates in self.rates.values() if rates.source.startswith("assumed")]
+        return [rates for rates in self.rates.values() if provenance.is_assumed(rates.source)]
 
     @cached_property
     def _totals(self) -> dict[tuple[str, str], float]:
         totals: dict[tuple[str, str], float] = defaultdict(float)
-        for (_, component, action), amount in self.trace.amounts().items():
+        for (_, component, action), amount in self.execution.amounts().items():
             totals[component, action] += amount
         return totals
 
 
 def _some(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
+    """Return the first names, and how many more there are."""
     rest = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
     return ", ".join(names[:NAMES_SHOWN]) + rest
 

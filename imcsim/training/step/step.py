@@ -1,4 +1,4 @@
-"""One step of training, simulated: the plan, its prices, the engine, the report."""
+"""Simulate one step of training: the plan, its prices, the engine, the report."""
 
 from __future__ import annotations
 
@@ -46,16 +46,18 @@ def simulate_step(
     chip = hardware if isinstance(hardware, Hardware) else load_hardware(str(hardware))
     circuit = load_circuit(chosen.circuit)
     known = assumed_for(network, chip) if rates == "assumed" else rates
-    made = training_plan(network, chip, chosen, known, circuit)
+    planned = training_plan(network, chip, chosen, known, circuit)
     shared = with_shared_converters(chip) if chosen.transpose_adc == "shared" else chip
-    trace = simulate(made.plan, made.workload, shared, chosen.batch, engine, progress)
-    return StepReport(network, chip, chosen, known, circuit, made, trace, price_table(chip, circuit, chosen), engine)
+    execution = simulate(planned.plan, planned.workload, shared, chosen.batch, engine, progress)
+    return StepReport(
+        network, chip, chosen, known, circuit, planned, execution, price_table(chip, circuit, chosen), engine
+    )
 
 
 def assumed_for(workload: Workload, hardware: Hardware) -> dict[str, UpdateRates]:
-    """The assumed rates of every weighted layer, for as many weights as a row of its crossbars holds."""
-    found = {}
+    """Return the assumed rates of every weighted layer, for as many weights as a row of its crossbars holds."""
+    rates = {}
     for layer in workload.weighted:
         grid, columns = cut(layer, hardware), hardware.weight_columns(layer.weight_quant.bits)
-        found[layer.name] = assumed_rates(round(sum(grid.cells) / sum(grid.rows) / columns))
-    return found
+        rates[layer.name] = assumed_rates(round(sum(grid.cells) / sum(grid.rows) / columns))
+    return rates

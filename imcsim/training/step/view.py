@@ -1,4 +1,4 @@
-"""A training step for the terminal."""
+"""Show a training step on the terminal."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ def print_step(report: StepReport, console: Console) -> None:
     """Print a step: headline, events, memory, the full product, what was assumed."""
     options = report.options
     title = Text.assemble(
-        (report.workload.name, "bold"), " on ", (report.hardware.name, "bold"),
+        (report.workload.name, "bold"),
+        " on ",
+        (report.hardware.name, "bold"),
         f": a training step of {options.batch} images, one update per {options.update}, accumulator in "
         f"{options.accumulator}, outer products {_outer(report)}, transposed products with {_converters(report)}",
-    )  # fmt: skip
+    )
     console.print(Group(title, _headline(report), _events(report), _memory(report), *_notes(report)))
 
 
@@ -41,10 +43,14 @@ def _headline(report: StepReport) -> Table:
         ("cycles per step", f"{step['cycles']:,.0f}", "energy per step", _joule(step["energy_pj"])),
         ("time per step", _second(step["time_ns"]), "EDP per step", _edp(step["edp_pj_ns"])),
         (f"time per epoch of {epoch['images']:,}", _second(epoch["time_ns"]), "energy", _joule(epoch["energy_pj"])),
-        ("forward products per image", f"{counts['forward_products_per_image']:,}",
-         "transposed products", f"{counts['transposed_products_per_image']:,}"),
+        (
+            "forward products per image",
+            f"{counts['forward_products_per_image']:,}",
+            "transposed products",
+            f"{counts['transposed_products_per_image']:,}",
+        ),
         ("crossbars used", f"{used} of {there}", "area", f"{report.costs.area_um2 / UM2_PER_MM2:.4g} mm2"),
-    ]  # fmt: skip
+    ]
     table = Table(box=box.HORIZONTALS, show_header=False, padding=(0, 1), border_style="dim")
     for style in ("dim", "bold", "dim", "bold"):
         table.add_column(style=style, justify="right" if style == "bold" else "left", no_wrap=True)
@@ -54,14 +60,19 @@ def _headline(report: StepReport) -> Table:
 
 
 def _events(report: StepReport) -> Table:
-    table = Table(title="Where the step goes: critical path, and energy of all that happens", title_justify="left",
-                  box=box.SIMPLE_HEAD, header_style="dim")  # fmt: skip
+    table = Table(
+        title="Where the step goes: critical path, and energy of all that happens",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        header_style="dim",
+    )
     for heading, justify in (("event", "left"), ("time", "right"), ("", "left"), ("energy", "right"), ("", "left")):
         table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for row in report.summary["events"]:
         percent = 100 * row["energy_pj"] / report.energy_pj
-        table.add_row(row["event"], _second(row["time_ns"]), _bar(row["time_percent"]), _joule(row["energy_pj"]),
-                      _bar(percent))  # fmt: skip
+        table.add_row(
+            row["event"], _second(row["time_ns"]), _bar(row["time_percent"]), _joule(row["energy_pj"]), _bar(percent)
+        )
     return table
 
 
@@ -83,8 +94,10 @@ def _memory(report: StepReport) -> Table:
 
 def _notes(report: StepReport) -> list[RenderableType]:
     summary = report.summary
-    both = [f"{name} {each['time_ns']:g} ns and {each['energy_pj'] / 1000:.4g} nJ"
-            for name, each in summary["full_products"].items()]  # fmt: skip
+    both = [
+        f"{name} {product['time_ns']:g} ns and {product['energy_pj'] / 1000:.4g} nJ"
+        for name, product in summary["full_products"].items()
+    ]
     size = f"{report.hardware.crossbar.rows} x {report.hardware.crossbar.columns}"
     lines = [f"a product with a full crossbar of {size}: {', '.join(both)}"]
     lines += [f"update rates: {source}" for source in summary["rates"]] + summary["notes"]

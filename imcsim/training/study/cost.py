@@ -1,4 +1,4 @@
-"""What a step of a training takes on a chip: the updates that were counted, priced by the engine of inference."""
+"""Say what a step of a training takes on a chip: the engine of inference prices the updates that were counted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LAYERS_HINT = "build it of Conv2d, Linear, BatchNorm, ReLU, pooling and addition
 
 
 def workload_of(network: nn.Module, image_shape: tuple[int, ...]) -> Workload:
-    """The layer trace of a network. Raises ImcsimError for operators that have no price."""
+    """Return the layer trace of a network. Raises ImcsimError for operators that have no price."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         save_onnx(network, image_shape, path)
@@ -43,17 +43,26 @@ def workload_of(network: nn.Module, image_shape: tuple[int, ...]) -> Workload:
 
 
 def step_of(
-    workload: Workload, order: list[str], chip: Hardware, batch: int, epoch_images: int, entry: Mapping[str, Any],
+    workload: Workload,
+    order: list[str],
+    chip: Hardware,
+    batch: int,
+    epoch_images: int,
+    entry: Mapping[str, Any],
     hybrid: HybridOptions,
-) -> StepReport:  # fmt: skip
-    """One step of a training on a chip; ``entry``: of ``runs.execute``, or {} for assumed amounts.
+) -> StepReport:
+    """Simulate one step of a training on a chip; ``entry``: of ``runs.execute``, or {} for assumed amounts.
 
     Raises ImcsimError where the chip cannot hold the network.
     """
     given = {
-        "batch": batch, "epoch_images": epoch_images, "accumulator_bits": hybrid.bits, "outer": hybrid.outer,
-        "pulse_length": hybrid.train_length, "refresh_every": hybrid.refresh_every,
-    }  # fmt: skip
+        "batch": batch,
+        "epoch_images": epoch_images,
+        "accumulator_bits": hybrid.bits,
+        "outer": hybrid.outer,
+        "pulse_length": hybrid.train_length,
+        "refresh_every": hybrid.refresh_every,
+    }
     options = StepOptions.model_validate(given)
     rates: Rates = {}
     if entry:
@@ -61,12 +70,12 @@ def step_of(
         if len(names) != len(order):
             problem = f"computes {len(order)} layers with weights, of which {len(names)} lead to its scores"
             raise ImcsimError("--network", problem, "leave out what is not used")
-        rates = {name: _rates(entry, own) for name, own in zip(names, order, strict=True)}
+        rates = {name: _rates(entry, counted) for name, counted in zip(names, order, strict=True)}
     return simulate_step(workload, chip, options, rates or "assumed")
 
 
 def large_enough(workload: Workload, name: str, overrides: Mapping[str, str]) -> Hardware:
-    """A chip, with more tiles where the network needs them and a user does not say how many there are."""
+    """Return a chip, with more tiles where the network needs them and a user does not say how many there are."""
     chip = load_hardware(name, overrides)
     needed = sum(cut(layer, chip).crossbars for layer in workload.weighted)
     if needed <= chip.n_crossbars or TILES in overrides:
@@ -75,7 +84,7 @@ def large_enough(workload: Workload, name: str, overrides: Mapping[str, str]) ->
 
 
 def _rates(entry: Mapping[str, Any], layer: str) -> UpdateRates:
-    """What the training did to a layer, per weight and update."""
+    """Return what the training did to a layer, per weight and update."""
     bits, tally = entry["bits"][layer], entry["tallies"][layer]
     updates, weights = tally["updates"], bits["weights"]
     carries = (tally["carries"] - tally["lost"]) / updates / weights
@@ -91,7 +100,7 @@ def _rates(entry: Mapping[str, Any], layer: str) -> UpdateRates:
 
 @dataclass(frozen=True)
 class Repair:
-    """What it takes to repair a drifted network once."""
+    """Describe what it takes to repair a drifted network once."""
 
     fix: str
     time_s: float
@@ -100,19 +109,19 @@ class Repair:
 
 
 def repairs_of(workload: Workload, chip: Hardware, fixes: Sequence[str], images: int) -> list[Repair]:
-    """The cost of each fix on a chip; ``images``: of a new normalisation.
+    """Return the cost of each fix on a chip; ``images``: of a new normalisation.
 
     Factors come from a read of each row by itself, all crossbars at once, charged as full products; images of a new
     normalisation pass through the engine.
     """
-    found = []
+    repairs = []
     product = full_products(chip)["forward"]
     rows = [n for layer in workload.weighted for n in cut(layer, chip).rows]
     for fix in fixes:
         if fix in ("global", "column"):
             time_s, what = max(rows) * product.time_ns / NS_PER_S, f"{sum(rows):,} rows read one by one"
-            found.append(Repair(fix, time_s, sum(rows) * product.energy_pj, what))
+            repairs.append(Repair(fix, time_s, sum(rows) * product.energy_pj, what))
         elif fix == "normalisation":
-            made = simulate_calibration(workload, chip, images)
-            found.append(Repair(fix, made.time_s, made.energy_pj, f"{images:,} images forward"))
-    return found
+            cost = simulate_calibration(workload, chip, images)
+            repairs.append(Repair(fix, cost.time_s, cost.energy_pj, f"{images:,} images forward"))
+    return repairs

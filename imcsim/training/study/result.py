@@ -1,4 +1,4 @@
-"""What a study of training found."""
+"""Hold what a study of training found."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ import pandas as pd
 from imcsim.training.hic.claims import Claim
 from imcsim.training.step.report import StepReport
 from imcsim.training.study.cost import Repair
-from imcsim.training.study.request import StudySpec
+from imcsim.training.study.spec import StudySpec
 
 
 @dataclass(frozen=True)
 class Study:
-    """What came out. ``rates``: taken for each kind. ``tried``: validation accuracies of all rates, where several were.
+    """Hold what came out of a study.
 
-    ``step``, ``repairs``: of the widest network.
+    ``rates``: taken for each kind. ``tried``: validation accuracies of all rates, where several were. ``step``,
+    ``repairs``: of the widest network.
     """
 
-    request: StudySpec
+    spec: StudySpec
     data_name: str
     test_name: str
     rates: dict[str, float]

@@ -1,4 +1,4 @@
-"""The report of a study in words and tables (Markdown)."""
+"""Write the report of a study in words and tables (Markdown)."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ PARAGRAPH = "\n\n"
 Row = Sequence[object]
 
 
-def report_text(found: Study) -> str:
-    """All of it."""
-    request = found.request
-    head = f"# HIC-style training: {request.network_name} on {found.data_name}"
-    accuracies = table(ACCURACY_HEADS, accuracy_rows(found.tables["runs"]))
+def report_text(study: Study) -> str:
+    """Return the whole report."""
+    spec = study.spec
+    head = f"# HIC-style training: {spec.network_name} on {study.data_name}"
+    accuracies = table(ACCURACY_HEADS, accuracy_rows(study.tables["runs"]))
     parts = [
-        head, _summary(found), *found.warnings, "## What was assumed", _assumed(found), "## Accuracy and size",
+        head, _summary(study), *study.warnings, "## What was assumed", _assumed(study), "## Accuracy and size",
         accuracies, "![](accuracy_against_size.png)", "## The six claims of HIC's abstract",
-        table(("claim", "verdict", "evidence"), [(c.text, c.verdict, c.evidence) for c in found.claims]),
-        "## Over time", *_over_time(found), "## Wear", _wear(found), "![](wear.png)", "## What a step costs",
-        _step(found),
+        table(("claim", "verdict", "evidence"), [(c.text, c.verdict, c.evidence) for c in study.claims]),
+        "## Over time", *_over_time(study), "## Wear", _wear(study), "![](wear.png)", "## What a step costs",
+        _step(study),
     ]  # fmt: skip
     return PARAGRAPH.join(parts) + "\n"
 
 
 def table(heads: Row, rows: Iterable[Row]) -> str:
-    """A table in Markdown."""
+    """Return a table in Markdown."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
 def mean_and_deviation(values: pd.Series[float]) -> str:
-    """Of fractions, as per cent."""
+    """Return mean and standard deviation of fractions, as per cent."""
     text = f"{100 * values.mean():.2f}"
     return f"{text} ± {100 * values.std():.2f}" if len(values) > 1 else text
 
@@ -55,22 +55,26 @@ ACCURACY_HEADS = ("weights", "width", "KB for inference", "rate", "seeds", "test
 
 
 def accuracy_rows(runs: pd.DataFrame) -> Iterator[Row]:
-    """One row for each kind and width, over seeds."""
+    """Return one row for each kind and width, over seeds."""
     for (kind, width), part in runs.groupby(["weights", "width"]):
         yield (
-            kind, f"{width:g}", f"{part['bits'].iloc[0] / BITS_PER_KB:,.1f}", f"{part['rate'].iloc[0]:g}", len(part),
+            kind,
+            f"{width:g}",
+            f"{part['bits'].iloc[0] / BITS_PER_KB:,.1f}",
+            f"{part['rate'].iloc[0]:g}",
+            len(part),
             mean_and_deviation(part["accuracy_frac"]),
             f"{part['carries_per_weight'].mean():.2f}" if kind == "hybrid" else "",
-        )  # fmt: skip
+        )
 
 
 def age_heads(ageing: pd.DataFrame) -> Row:
-    """Of a table of ``age_rows``."""
+    """Return the heads of a table of ``age_rows``."""
     return ("drift", "repair", *(AGE_NAMES.get(age, f"{age:g} s") for age in sorted(ageing["age_s"].unique())))
 
 
 def age_rows(ageing: pd.DataFrame) -> Iterator[Row]:
-    """Test accuracy by model of drift and repair, over seeds and draws."""
+    """Return test accuracy by model of drift and repair, over seeds and draws."""
     times = sorted(ageing["age_s"].unique())
     for model in dict.fromkeys(ageing["model"]):
         for fix in (fix for fix in FIXES if fix in set(ageing["fix"])):
@@ -79,23 +83,26 @@ def age_rows(ageing: pd.DataFrame) -> Iterator[Row]:
 
 
 def wear(parts: pd.DataFrame) -> str:
-    """Write-erase cycles and SET pulses by part, over all layers and runs."""
+    """Tabulate write-erase cycles and SET pulses by part, over all layers and runs."""
     rows = [
         (
-            part, f"{(own['cycles_mean'] * own['cells']).sum() / own['cells'].sum():.1f}",
-            f"{own['cycles_tail'].max():,.0f}", f"{own['cycles_max'].max():,}", f"{own['sets_max'].max():,}",
+            part,
+            f"{(cells['cycles_mean'] * cells['cells']).sum() / cells['cells'].sum():.1f}",
+            f"{cells['cycles_tail'].max():,.0f}",
+            f"{cells['cycles_max'].max():,}",
+            f"{cells['sets_max'].max():,}",
         )
-        for part, own in parts.groupby("part", sort=False)
-    ]  # fmt: skip
+        for part, cells in parts.groupby("part", sort=False)
+    ]
     return table(("part", "cycles, mean", "99.9 % of the cells of a layer", "most", "SET pulses, most"), rows)
 
 
-def _summary(found: Study) -> str:
-    options, runs = found.request.options, found.tables["runs"]
+def _summary(study: Study) -> str:
+    options, runs = study.spec.options, study.tables["runs"]
     return (
-        f"{found.data_name}, test: {found.test_name}. {options.epochs} epochs of batches of {options.batch}, "
+        f"{study.data_name}, test: {study.test_name}. {options.epochs} epochs of batches of {options.batch}, "
         f"{runs['updates'].max():,} updates, the same for hybrid cells and 32-bit floats; "
-        f"{_seeds(found.request.seeds)}. Rates: {_rates(found)}. Nothing was chosen by the test images. "
+        f"{_seeds(study.spec.seeds)}. Rates: {_rates(study)}. Nothing was chosen by the test images. "
         '"HIC-style": of the paper (arXiv 2102.05271) only the abstract could be read, the rest are choices of ours.'
     )
 
@@ -104,17 +111,17 @@ def _seeds(n: int) -> str:
     return "seed 0" if n == 1 else f"seeds 0 to {n - 1}"
 
 
-def _rates(found: Study) -> str:
+def _rates(study: Study) -> str:
     said = []
-    for kind, rate in found.rates.items():
-        grid = found.request.rates[kind]
+    for kind, rate in study.rates.items():
+        grid = study.spec.rates[kind]
         tried = f", best on validation images of {', '.join(f'{r:g}' for r in grid)}" if len(grid) > 1 else ""
         said.append(f"{kind} {rate:g}{tried}")
     return "; ".join(said)
 
 
-def _assumed(found: Study) -> str:
-    options = asdict(found.request.options.hybrid)
+def _assumed(study: Study) -> str:
+    options = asdict(study.spec.options.hybrid)
     values = {**options.pop("physics"), **options}
     usual = asdict(HybridOptions())
     usual = {**usual.pop("physics"), **usual}
@@ -122,16 +129,16 @@ def _assumed(found: Study) -> str:
         (name, value, SOURCES[name] if value == usual[name] else f"given; else {usual[name]}: {SOURCES[name]}")
         for name, value in values.items()
     ]
-    rows += _assumed_elsewhere(found)
+    rows += _assumed_elsewhere(study)
     sure = f"Binary cells are taken to be read without error: one read in {1 / bit_error_frac():.0e} would be wrong."
     return PARAGRAPH.join([table(("option", "value", "source"), rows), sure])
 
 
-def _assumed_elsewhere(found: Study) -> Iterator[Row]:
-    """What is no option of cells."""
-    options, ageing = found.request.options, found.request.ageing
-    step = f"a step on {found.request.chip_name} before anything is counted, or as given"
-    yield "batch_s", f"{options.batch_s:.3g}", step
+def _assumed_elsewhere(study: Study) -> Iterator[Row]:
+    """Yield what is assumed and no option of cells."""
+    options, ageing = study.spec.options, study.spec.ageing
+    step = f"a step on {study.spec.chip_name} before anything is counted, or as given"
+    yield "batch_s", f"{options.step_s:.3g}", step
     yield "one carry", f"{LEVEL_USIEMENS} uS", "assumed: the curve's mean step is 0.88 uS over 8 pulses"
     yield "one write", f"at most {options.hybrid.most_writes} pulses, to {LEVEL_USIEMENS / 2} uS", "assumed"
     yield "binary cell", f"{ON_USIEMENS:g} uS, contrast {CONTRAST:g}", "assumed; the contrast as CrossSim's PCMJoshi"
@@ -145,38 +152,38 @@ def _assumed_elsewhere(found: Study) -> Iterator[Row]:
     yield "usual endurance", f"{USUAL_CYCLES:.0e} cycles, of which {SMALL_FRAC:.0%} is small", "assumed"
 
 
-def _over_time(found: Study) -> Iterator[str]:
-    ageing = found.tables["ageing"]
+def _over_time(study: Study) -> Iterator[str]:
+    ageing = study.tables["ageing"]
     if not len(ageing):
         yield "Not asked for."
         return
-    n = f"at most {found.request.ageing.images:,}"
+    n = f"at most {study.spec.ageing.images:,}"
     for width, part in ageing.groupby("width"):
         yield f"Width {width:g}, test accuracy in per cent, over seeds and draws of cells, of {n} test images:"
         yield table(age_heads(part), age_rows(part))
     yield "![](accuracy_over_time.png)"
-    rows = [(r.fix, si(r.time_s, "s"), si(r.energy_pj / PJ_PER_J, "J"), r.what) for r in found.repairs]
-    yield f"One repair of the widest network on {found.step.hardware.name}; no cell is written:"
+    rows = [(r.fix, si(r.time_s, "s"), si(r.energy_pj / PJ_PER_J, "J"), r.what) for r in study.repairs]
+    yield f"One repair of the widest network on {study.step.hardware.name}; no cell is written:"
     yield table(("repair", "time", "energy", "what"), rows)
 
 
-def _wear(found: Study) -> str:
-    updates = int(found.tables["runs"]["updates"].max())
+def _wear(study: Study) -> str:
+    updates = int(study.tables["runs"]["updates"].max())
     least, most = ENDURANCE_CYCLES
     text = (
         f"Cycles of write and erase. No training of {updates:,} updates can take more than {bound(updates):,} of an "
         f"accumulator's cell; PCM endures {least:.0e} to {most:.0e} as published."
     )
-    return PARAGRAPH.join([text, wear(found.tables["wear"])])
+    return PARAGRAPH.join([text, wear(study.tables["wear"])])
 
 
-def _step(found: Study) -> str:
-    step = found.step
-    each, epoch = step.summary["step"], step.summary["epoch"]
+def _step(study: Study) -> str:
+    step = study.step
+    totals, epoch = step.summary["step"], step.summary["epoch"]
     text = (
-        f"One step of {step.options.batch} images of the widest network on {found.request.chip_name}, with the updates "
+        f"One step of {step.options.batch} images of the widest network on {study.spec.chip_name}, with the updates "
         f"that were counted: {si(step.step_s, 's')}, {si(step.energy_pj / PJ_PER_J, 'J')}, "
-        f"{each['cycles']:,.0f} cycles, an EDP of {_edp(each)}; an epoch takes "
+        f"{totals['cycles']:,.0f} cycles, an EDP of {_edp(totals)}; an epoch takes "
         f"{si(epoch['time_ns'] / NS_PER_S, 's')} and {si(epoch['energy_pj'] / PJ_PER_J, 'J')}, an EDP of {_edp(epoch)}."
     )
     rows = [

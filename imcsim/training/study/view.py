@@ -1,4 +1,4 @@
-"""A study for the terminal."""
+"""Show a study on the terminal."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ if TYPE_CHECKING:
 VERDICT_STYLES = {"holds": "green", "does not hold": "red", "depends": "yellow", "not tested": "dim"}
 
 
-def view(found: Study) -> RenderableType:
-    """Accuracies, ages of the widest network, claims, cost of a step."""
-    step = found.step
+def view(study: Study) -> RenderableType:
+    """Return accuracies, ages of the widest network, claims, cost of a step."""
+    step = study.step
     cost = (
-        f"a step of {step.options.batch} images on {found.request.chip_name}: {si(step.step_s, 's')}, "
+        f"a step of {step.options.batch} images on {study.spec.chip_name}: {si(step.step_s, 's')}, "
         f"{si(step.energy_pj / PJ_PER_J, 'J')}"
     )
-    return Group(_accuracies(found), *_ages(found), _claims(found), Text(cost))
+    return Group(_accuracies(study), *_ages(study), _claims(study), Text(cost))
 
 
 def _table(title: str, heads: Row, rows: Iterable[Row]) -> Table:
-    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, header_style="dim")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, header_style="dim")
     for number, head in enumerate(heads):
-        made.add_column(str(head), justify="right" if number else "left")
+        table.add_column(str(head), justify="right" if number else "left")
     for row in rows:
-        made.add_row(*map(str, row))
-    return made
+        table.add_row(*map(str, row))
+    return table
 
 
-def _accuracies(found: Study) -> Table:
-    title = f"HIC-style training: {found.request.network_name} on {found.data_name}"
-    return _table(title, ACCURACY_HEADS, accuracy_rows(found.tables["runs"]))
+def _accuracies(study: Study) -> Table:
+    title = f"HIC-style training: {study.spec.network_name} on {study.data_name}"
+    return _table(title, ACCURACY_HEADS, accuracy_rows(study.tables["runs"]))
 
 
-def _ages(found: Study) -> list[Table]:
-    ageing = found.tables["ageing"]
+def _ages(study: Study) -> list[Table]:
+    ageing = study.tables["ageing"]
     if not len(ageing):
         return []
     widest = ageing[ageing["width"] == ageing["width"].max()]
@@ -52,12 +52,12 @@ def _ages(found: Study) -> list[Table]:
     return [_table(title, age_heads(widest), age_rows(widest))]
 
 
-def _claims(found: Study) -> Table:
-    made = Table(
+def _claims(study: Study) -> Table:
+    table = Table(
         title="The six claims of HIC's abstract", title_justify="left", box=box.SIMPLE_HEAD, header_style="dim"
     )
     for head in ("claim", "verdict", "evidence"):
-        made.add_column(head, overflow="fold")
-    for claim in found.claims:
-        made.add_row(claim.text, Text(claim.verdict, style=VERDICT_STYLES[claim.verdict]), claim.evidence)
-    return made
+        table.add_column(head, overflow="fold")
+    for claim in study.claims:
+        table.add_row(claim.text, Text(claim.verdict, style=VERDICT_STYLES[claim.verdict]), claim.evidence)
+    return table

@@ -1,1 +1,1 @@
-"""Compiled random numbers that kernels of several wings draw."""
+"""Draw compiled random numbers for the kernels of several wings."""

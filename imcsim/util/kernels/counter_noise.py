@@ -1,4 +1,4 @@
-"""Normal numbers that depend on nothing but where they stand: counter-based, so threads and order do not matter.
+"""Draw normal numbers that depend on nothing but where they stand: counter-based, so threads and order do not matter.
 
 A draw belongs to (seed, vector, phase, wordline group, column). The first four are hashed to a 64-bit key; key and
 column give 32 hashed bits. Two columns, ``HALF`` apart in a block of ``2 * HALF``, share a Box-Muller pair: the first
@@ -39,7 +39,7 @@ LOW_30, SIGN = np.uint32((1 << 30) - 1), np.uint32(1)
 
 @inlined
 def mixed(key, word):  # type: ignore[no-untyped-def]
-    """A 64-bit key that depends on every bit of a key and of a word (splitmix64's finalizer)."""
+    """Return a 64-bit key that depends on every bit of a key and of a word (splitmix64's finalizer)."""
     x = np.uint64(key) ^ (np.uint64(word) * GOLDEN + GOLDEN)
     x = (x ^ (x >> np.uint64(30))) * FIRST
     x = (x ^ (x >> np.uint64(27))) * SECOND
@@ -48,7 +48,7 @@ def mixed(key, word):  # type: ignore[no-untyped-def]
 
 @inlined
 def bits_of(low, high, column):  # type: ignore[no-untyped-def]
-    """32 hashed bits of a column; ``low`` and ``high`` are the halves of the key; all uint32 (lowbias32)."""
+    """Return 32 hashed bits of a column; ``low`` and ``high`` are the halves of the key; all uint32 (lowbias32)."""
     x = np.uint32(np.uint32(column * GOLDEN_32) + low)
     x = np.uint32(np.uint32(x ^ (x >> np.uint32(16))) * FIRST_32)
     x = np.uint32(np.uint32(x ^ (x >> np.uint32(15))) + high)
@@ -58,7 +58,7 @@ def bits_of(low, high, column):  # type: ignore[no-untyped-def]
 
 @inlined
 def log2(y):  # type: ignore[no-untyped-def]
-    """Binary logarithm of a positive float32."""
+    """Return the binary logarithm of a positive float32."""
     bits = np.float32(y).view(np.int32)
     exponent = np.float32(np.int32(np.int32(bits >> EXPONENT) - BIAS))
     x = np.int32(np.int32(bits & FRACTION) | BITS_OF_ONE).view(np.float32) - ONE
@@ -68,14 +68,14 @@ def log2(y):  # type: ignore[no-untyped-def]
 
 @inlined
 def squared_radius(bits):  # type: ignore[no-untyped-def]
-    """-2 ln u of 31 bits, float32."""
+    """Return -2 ln u of 31 bits, float32."""
     u = fused(np.float32(np.int32(bits >> SIGN)), TO_U, HALF_A_STEP)
     return max(MINUS_2_LN_2 * log2(u), ZERO)
 
 
 @inlined
 def direction(bits):  # type: ignore[no-untyped-def]
-    """Cosine and sine, float32: 30 bits say where in a quadrant, two bits are the signs."""
+    """Return cosine and sine, float32: 30 bits say where in a quadrant, two bits are the signs."""
     x = np.float32(np.int32(bits & LOW_30)) * TO_QUARTERS
     y = x * x
     cosine = fused(y, fused(y, fused(y, fused(y, C4, C3), C2), C1), C0)
@@ -85,7 +85,7 @@ def direction(bits):  # type: ignore[no-untyped-def]
 
 @inlined
 def floored(x):  # type: ignore[no-untyped-def]
-    """The integer at or below a float32, int32."""
+    """Return the integer at or below a float32, int32."""
     return np.int32(np.floor(x))
 
 

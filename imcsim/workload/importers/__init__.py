@@ -1,4 +1,4 @@
-"""Networks from other tools as workloads, one file (or family of files) per format."""
+"""Read networks from other tools as workloads, one file (or family of files) per format."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from imcsim.workload.workload import Workload, load_workload
 
 
 def load_network(name_or_path: str | Path, *, allow_unknown: bool = False) -> Workload:
-    """A shipped trace by its name, a trace file, or an ONNX or TensorFlow Lite model, imported on the spot.
+    """Load a shipped trace by its name, a trace file, or an ONNX or TensorFlow Lite model, imported on the spot.
 
     ``allow_unknown`` turns operators that are not understood into free layers. Raises ImcsimError.
     """

@@ -1,4 +1,4 @@
-"""ONNX models as workloads: float, QDQ and QLinear, with real shapes and the bits that the model states."""
+"""Read ONNX models as workloads: float, QDQ and QLinear, with real shapes and the bits that the model states."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def import_onnx(
     weight_bits: int = 8,
     dimensions: Mapping[str, int] | None = None,
 ) -> Workload:
-    """The layer trace of an ONNX file.
+    """Return the layer trace of an ONNX file.
 
     ``input_bits`` and ``weight_bits`` hold where the model states none, ``dimensions`` gives symbolic sizes by name (an
     open batch is 1), ``keep_tensors`` keeps the weights (``load_tensors`` gives them, ``save_workload`` stores them).
@@ -58,7 +58,7 @@ def convert(
     weight_bits: int = 8,
     dimensions: Mapping[str, int] | None = None,
 ) -> Workload:
-    """The layer trace of an ONNX model in memory; as ``import_onnx``, ``where`` stands for the file in errors."""
+    """Return the layer trace of an ONNX model in memory; ``where`` stands for the file in errors."""
     graph = read_graph(model, where, dimensions, allow_unknown=allow_unknown)
     converter = OnnxLayerCollector(graph, input_bits, weight_bits)
     for node in graph.nodes:
@@ -83,7 +83,7 @@ def _convert_node(converter: OnnxLayerCollector, node: NodeProto, allow_unknown:
 
 
 def _live(converter: OnnxLayerCollector) -> tuple[Layer, ...]:
-    """All layers but the inputs that nothing reads, such as indices into an embedding table."""
+    """Return all layers but the inputs that nothing reads, such as indices into an embedding table."""
     read = {name for layer in converter.layers.values() for name in layer.inputs}
     read |= {converter.values[name].layer for name in converter.graph.outputs if name in converter.values}
     layers = (layer for layer in converter.layers.values() if layer.name in read or not isinstance(layer, Input))
@@ -91,7 +91,7 @@ def _live(converter: OnnxLayerCollector) -> tuple[Layer, ...]:
 
 
 def _tensors(converter: OnnxLayerCollector) -> Tensors:
-    """Weights with folded scales; quantised weights stay integers, with the factor of their sums as 'LAYER.scale'."""
+    """Return weights with folded scales; quantised ones stay integers, with their sums' factor as 'LAYER.scale'."""
     tensors: Tensors = {}
     for layer, weights in converter.weights.items():
         scale, shift = converter.affine[layer]

@@ -1,4 +1,4 @@
-"""Constants of an ONNX model: folding nodes on them, and the integers behind quantised ones."""
+"""Compute constants of an ONNX model: fold nodes on them, and find the integers behind quantised ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BREVITAS_OPS = ("Quant", "BipolarQuant", "IntQuant")
 
 @dataclass(frozen=True)
 class Constant:
-    """A tensor known at import; ``raw`` holds the integers and ``quant`` the bits where it is quantised."""
+    """Hold a tensor known at import; ``raw`` holds the integers and ``quant`` the bits where it is quantised."""
 
     array: Array
     quant: Quantisation | None = None
@@ -28,7 +28,7 @@ class Constant:
 
     @property
     def stored(self) -> Array:
-        """The integers where there are any, else the real numbers; types that numpy lacks become wider ones."""
+        """Return the integers where there are any, else the real numbers; types that numpy lacks become wider ones."""
         array = self.array if self.raw is None else self.raw
         if array.dtype.isbuiltin == 1:
             return array
@@ -36,7 +36,7 @@ class Constant:
 
 
 def evaluate(node: NodeProto, inputs: list[Constant], opsets: list[onnx.OperatorSetIdProto]) -> list[Constant]:
-    """The node on constants; integers and bits follow a quantised weight through changes of layout."""
+    """Compute the node on constants; integers and bits follow a quantised weight through changes of layout."""
     if node.op_type in BREVITAS_OPS:
         return [_brevitas(node, inputs)]
     if node.op_type == "ConstantOfShape":
@@ -76,7 +76,7 @@ def _run(node: NodeProto, arrays: list[Array], opsets: list[onnx.OperatorSetIdPr
 
 
 def quantisation(bits: int, scale: Array, zero_point: Array | None) -> Quantisation:
-    """Bits, scales and zero points in the form of the trace; a zero point of 0 everywhere is left out."""
+    """Return bits, scales and zero points in the form of the trace; a zero point of 0 everywhere is left out."""
     zeros = () if zero_point is None else tuple(int(value) for value in np.ravel(zero_point))
     return Quantisation(
         bits=bits, scale=tuple(float(value) for value in np.ravel(scale)), zero_point=zeros if any(zeros) else ()
@@ -84,7 +84,7 @@ def quantisation(bits: int, scale: Array, zero_point: Array | None) -> Quantisat
 
 
 def bits_of(dtype: Any) -> int:
-    """Bits of an ONNX or numpy element type, such as int8, uint4 or float8e4m3fn."""
+    """Return the bits of an ONNX or numpy element type, such as int8, uint4 or float8e4m3fn."""
     digits = "".join(c for c in str(np.dtype(dtype).name).split("e")[0].removesuffix("fn") if c.isdigit())
     return int(digits or 1)
 
@@ -95,7 +95,7 @@ def _quantisation(inputs: list[Constant]) -> Quantisation:
 
 
 def _brevitas(node: NodeProto, inputs: list[Constant]) -> Constant:
-    """Quant and BipolarQuant as QONNX defines them: round, clip, and back to real numbers."""
+    """Compute Quant and BipolarQuant as QONNX defines them: round, clip, and back to real numbers."""
     x, scale = inputs[0].array, inputs[1].array
     if node.op_type == "BipolarQuant":
         integers = np.where(x >= 0, 1, -1)

@@ -1,4 +1,4 @@
-"""An ONNX model as nodes on activations only: constants folded, every shape known, batch 1."""
+"""Read an ONNX model as nodes on activations only: constants folded, every shape known, batch 1."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SMALL = 1024  # constants up to this many elements take part in shape inference 
 
 @dataclass
 class ImportedGraph:
-    """``nodes`` in execution order; ``shapes`` of all tensors that they read or write, batch included."""
+    """Hold ``nodes`` in execution order, and the ``shapes`` of all tensors that they read or write, batch included."""
 
     where: str
     nodes: list[NodeProto] = field(default_factory=list)
@@ -43,6 +43,7 @@ class ImportedGraph:
     outputs: list[str] = field(default_factory=list)
 
     def shape(self, tensor: str) -> Shape:
+        """Return the shape of a constant or an activation, batch included."""
         if tensor in self.constants:
             return tuple(self.constants[tensor].array.shape)
         return tuple(dim.dim_value for dim in self.types[tensor].tensor_type.shape.dim)
@@ -51,22 +52,25 @@ class ImportedGraph:
         self._readers: dict[str, list[NodeProto]] = {}
 
     def add(self, node: NodeProto) -> None:
+        """Append a node, which then counts among the readers of its inputs."""
         self.nodes.append(node)
         for name in node.input:
             self._readers.setdefault(name, []).append(node)
 
     def readers(self, tensor: str) -> list[NodeProto]:
-        """The nodes that read an activation."""
+        """Return the nodes that read an activation."""
         return self._readers.get(tensor, [])
 
     def feeds_only(self, tensor: str, op_type: str) -> bool:
-        """Whether nodes of this type alone read a tensor, behind quantisation or not."""
+        """Say whether nodes of this type alone read a tensor, behind quantisation or not."""
         readers = self.readers(tensor)
+        if not readers or tensor in self.outputs:
+            return False
         through = ("QuantizeLinear", "DequantizeLinear", "Identity")
-        return bool(readers) and tensor not in self.outputs and all(
+        return all(
             node.op_type == op_type or (node.op_type in through and self.feeds_only(node.output[0], op_type))
             for node in readers
-        )  # fmt: skip
+        )
 
 
 def read_graph(
@@ -106,7 +110,7 @@ def _symbol(item: onnx.ValueInfoProto, axis: int) -> str:
 
 
 def _size(where: str, item: onnx.ValueInfoProto, axis: int, batch: set[str], dimensions: Mapping[str, int]) -> int:
-    """A size of an input: as stated, as fixed by the caller, or 1 for a batch that is left open."""
+    """Return a size of an input: as stated, as fixed by the caller, or 1 for a batch that is left open."""
     dim = item.type.tensor_type.shape.dim[axis]
     place = f"{where}: input '{item.name}'"
     if dim.dim_param in dimensions:
@@ -124,7 +128,7 @@ def _size(where: str, item: onnx.ValueInfoProto, axis: int, batch: set[str], dim
 
 
 class _Reader:
-    """Walks the nodes once; each is folded into constants or gets the types of its outputs."""
+    """Walk the nodes once; each is folded into constants or gets the types of its outputs."""
 
     def __init__(self, graph: ImportedGraph, model: ModelProto, allow_unknown: bool) -> None:
         self.graph, self.allow_unknown = graph, allow_unknown
@@ -149,7 +153,7 @@ class _Reader:
         return f"{self.graph.where}: node '{node.name or node.output[0]}' ({node.op_type})"
 
     def fold(self, node: NodeProto) -> list[Constant] | None:
-        """The outputs of a node that reads only constants (or only the shape of something), else nothing."""
+        """Return the outputs of a node that reads only constants (or only the shape of something), else nothing."""
         if node.op_type == "Shape":
             shape = np.array(self.graph.shape(node.input[0]), np.int64)
             options = {attribute.name: attribute.i for attribute in node.attribute}
@@ -212,7 +216,7 @@ class _Reader:
         return types, data
 
     def by_rule(self, node: NodeProto) -> dict[str, TypeProto]:
-        """Operators without a schema: quantisers, and those let through by request, keep the shape of their input."""
+        """Type operators without a schema: quantisers, and those let through, keep the shape of their input."""
         keeps = node.op_type in BREVITAS_OPS or self.allow_unknown
         first = next((self.graph.types[name] for name in node.input if name in self.graph.types), None)
         if not keeps and node.output[0] not in self.declared:
@@ -221,6 +225,7 @@ class _Reader:
 
 
 def unknown_operator(where: str, node: NodeProto) -> ImcsimError:
+    """Return the error for a node whose operator is not understood."""
     operator = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
     hint = "--allow-unknown makes it a free digital operator"
     return ImcsimError(f"{where}: node '{node.name or node.output[0]}'", f"operator {operator} is not understood", hint)
@@ -237,7 +242,7 @@ def _has_subgraph(node: NodeProto) -> bool:
 
 
 def load_model(path: Path) -> ModelProto:
-    """An ONNX file, local functions inlined; ImcsimError where it is missing, truncated or something else."""
+    """Read an ONNX file, local functions inlined. Raises ImcsimError where it is missing or something else."""
     try:
         model = onnx.load(str(path))
     except FileNotFoundError:
@@ -252,5 +257,5 @@ def load_model(path: Path) -> ModelProto:
 
 
 def unique_names(nodes: list[NodeProto]) -> set[str]:
-    """The node names that are not empty and occur once."""
+    """Return the node names that are not empty and occur once."""
     return {name for name, count in Counter(node.name for node in nodes).items() if name and count == 1}

@@ -1,4 +1,4 @@
-"""The operator table of the importer: which layer each ONNX operator becomes.
+"""Say in the operator table of the importer which layer each ONNX operator becomes.
 
 A handler takes the converter and a node, and binds the node's outputs to values. To understand a further operator,
 add a handler and its row in TABLE.
@@ -29,13 +29,13 @@ from imcsim.workload.workload import (
 
 
 def alias(converter: OnnxLayerCollector, node: NodeProto) -> None:
-    """The node vanishes: its output is its input."""
+    """Drop the node: its output is its input."""
     value = converter.dynamic(node)[0]
     converter.bind(node, replace(value, foldable=_can_fold(converter, node, value)))
 
 
 def quantize(converter: OnnxLayerCollector, node: NodeProto) -> None:
-    """QuantizeLinear and what follows it vanish; the bits stay with the value."""
+    """Drop QuantizeLinear and what follows it; the bits stay with the value."""
     value = converter.dynamic(node)[0]
     zero_point = converter.const(node, 2)
     element = np.uint8 if zero_point is None else zero_point.dtype
@@ -45,7 +45,7 @@ def quantize(converter: OnnxLayerCollector, node: NodeProto) -> None:
 
 
 def dequantize(converter: OnnxLayerCollector, node: NodeProto) -> None:
-    """Integers that come from outside or from no QuantizeLinear have the bits of their own type."""
+    """Give integers that come from outside or from no QuantizeLinear the bits of their own type."""
     value = converter.dynamic(node)[0]
     if value.quant is None and converter.const(node, 1) is not None:
         element = helper.tensor_dtype_to_np_dtype(converter.graph.types[node.input[0]].tensor_type.elem_type)
@@ -56,6 +56,7 @@ def dequantize(converter: OnnxLayerCollector, node: NodeProto) -> None:
 
 
 def brevitas(converter: OnnxLayerCollector, node: NodeProto) -> None:
+    """Drop Quant and BipolarQuant; their bits stay with the value."""
     bits = 1 if node.op_type == "BipolarQuant" else int(converter.needed_const(node, 3))
     zero_point = None if node.op_type == "BipolarQuant" else converter.const(node, 2)
     quant = quantisation(bits, converter.needed_const(node, 1), zero_point)
@@ -63,7 +64,7 @@ def brevitas(converter: OnnxLayerCollector, node: NodeProto) -> None:
 
 
 def same_shape(cls: type[LayerBase], function: str = "") -> Handler:
-    """One layer that keeps the layout of its input: activations, softmax, normalisations."""
+    """Add one layer that keeps the layout of its input: activations, softmax, normalisations."""
 
     def handler(converter: OnnxLayerCollector, node: NodeProto) -> None:
         value = converter.dynamic(node)[0]
@@ -74,7 +75,7 @@ def same_shape(cls: type[LayerBase], function: str = "") -> Handler:
 
 
 def batch_norm(converter: OnnxLayerCollector, node: NodeProto) -> None:
-    """Folded into the convolution before it where that is possible, else a normalisation layer."""
+    """Fold it into the convolution before it where that is possible, else add a normalisation layer."""
     scale, bias, mean, variance = (converter.needed_const(node, i).astype(np.float64) for i in range(1, 5))
     factor = scale / np.sqrt(variance + attributes(node).get("epsilon", 1e-5))
     shift = bias - mean * factor
@@ -93,7 +94,7 @@ def _can_fold(converter: OnnxLayerCollector, node: NodeProto, value: TracedTenso
 
 
 def arithmetic(converter: OnnxLayerCollector, node: NodeProto) -> None:
-    """Add, Sub, Mul, Div: folded where they scale or shift channels by a constant, else element-wise."""
+    """Fold Add, Sub, Mul, Div where they scale or shift channels by a constant, else add an element-wise layer."""
     sources = converter.dynamic(node)
     if len(sources) == 1 and len(node.input) == 2:
         constant = converter.const(node, 0 if node.input[1] in converter.values else 1)
@@ -112,7 +113,7 @@ def _affine(op_type: str, numbers: Array) -> tuple[Array, Array]:
 
 
 def elementwise(converter: OnnxLayerCollector, node: NodeProto, function: str = "") -> None:
-    """Any operation between tensors; the largest operand gives the layout."""
+    """Add any operation between tensors; the largest operand gives the layout."""
     sources = converter.dynamic(node)
     largest = max(sources, key=lambda value: np.prod(value.shape))
     offset = len(converter.graph.shape(node.output[0])) - len(largest.shape)
@@ -126,6 +127,8 @@ def elementwise(converter: OnnxLayerCollector, node: NodeProto, function: str = 
 
 
 def pool(mode: str) -> Handler:
+    """Return the handler of poolings over a window."""
+
     def handler(converter: OnnxLayerCollector, node: NodeProto) -> None:
         value = converter.with_channels(node, converter.dynamic(node)[0], (1,))
         converter.emit(node, Pool, [value], (1,), mode=mode, window=window_of(converter, node, value))
@@ -134,6 +137,8 @@ def pool(mode: str) -> Handler:
 
 
 def global_pool(mode: str) -> Handler:
+    """Return the handler of poolings over all positions."""
+
     def handler(converter: OnnxLayerCollector, node: NodeProto) -> None:
         value = converter.with_channels(node, converter.dynamic(node)[0], (1,))
         converter.emit(node, GlobalPool, [value], (1,), mode=mode)
@@ -142,7 +147,7 @@ def global_pool(mode: str) -> Handler:
 
 
 def reduce(converter: OnnxLayerCollector, node: NodeProto) -> None:
-    """A mean or maximum over all positions is a global pooling, any other reduction a layer of its own."""
+    """Add a global pooling for a mean or maximum over all positions, a layer of its own for any other reduction."""
     value = converter.dynamic(node)[0]
     options = attributes(node)
     listed = converter.const(node, 1)
@@ -173,10 +178,15 @@ BINARIES = (
     "And", "Or", "Xor",
 )  # fmt: skip
 NORMALISATIONS = {
-    "LRN": "local_response", "LayerNormalization": "layer", "InstanceNormalization": "instance",
-    "GroupNormalization": "group", "RMSNormalization": "rms", "SimplifiedLayerNormalization": "rms",
-    "LpNormalization": "lp", "MeanVarianceNormalization": "mean_variance",
-}  # fmt: skip
+    "LRN": "local_response",
+    "LayerNormalization": "layer",
+    "InstanceNormalization": "instance",
+    "GroupNormalization": "group",
+    "RMSNormalization": "rms",
+    "SimplifiedLayerNormalization": "rms",
+    "LpNormalization": "lp",
+    "MeanVarianceNormalization": "mean_variance",
+}
 REDUCTIONS = (
     "ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare",
     "ReduceLogSumExp", "ArgMax", "ArgMin",

@@ -1,4 +1,4 @@
-"""Operators that move, select or copy elements and compute nothing: layout, parts, padding."""
+"""Import operators that move, select or copy elements and compute nothing: layout, parts, padding."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from imcsim.workload.workload import Concat, Elementwise, Reshape, Slice
 
 
 def concat(converter: OnnxLayerCollector, node: NodeProto) -> None:
-    """Constants among the operands (a class token) come from outside, as inputs do."""
+    """Put tensors side by side; constants among the operands (a class token) come from outside, as inputs do."""
     for tensor in node.input:
         if tensor not in converter.values:
             converter.add_input(tensor, tensor)
@@ -31,7 +31,7 @@ def concat(converter: OnnxLayerCollector, node: NodeProto) -> None:
 
 
 def reshape(converter: OnnxLayerCollector, node: NodeProto) -> None:
-    """Reshape, Flatten, Squeeze, Unsqueeze: nothing where channels and positions stay what they are."""
+    """Import Reshape, Flatten, Squeeze, Unsqueeze: they are nothing where channels and positions stay what they are."""
     value = converter.dynamic(node)[0]
     shape = converter.graph.shape(node.output[0])
     channels = reshaped_channels(value.shape, shape, value.channels)
@@ -45,7 +45,7 @@ def reshape(converter: OnnxLayerCollector, node: NodeProto) -> None:
 
 
 def transpose(converter: OnnxLayerCollector, node: NodeProto) -> None:
-    """Nothing where only the names of axes change; a reshape layer where channels or positions change their order."""
+    """Add a reshape layer where channels or positions change their order, else nothing."""
     value = converter.dynamic(node)[0]
     order = list(attributes(node).get("perm", range(len(value.shape))[::-1]))
     channels = tuple(i for i, axis in enumerate(order) if axis in value.channels)
@@ -58,7 +58,7 @@ def transpose(converter: OnnxLayerCollector, node: NodeProto) -> None:
 
 
 def part(converter: OnnxLayerCollector, node: NodeProto) -> None:
-    """Slice and Split: a layer per output that differs from the input."""
+    """Add a layer per output of a Slice or Split that differs from the input."""
     value = converter.dynamic(node)[0]
     for index, tensor in enumerate(node.output):
         if tensor and converter.graph.shape(tensor) == value.shape and not _reorders(converter, node):
@@ -73,7 +73,7 @@ def _reorders(converter: OnnxLayerCollector, node: NodeProto) -> bool:
 
 
 def gather(converter: OnnxLayerCollector, node: NodeProto) -> None:
-    """Rows of a constant table (an embedding) come from outside; a part of an activation is a slice."""
+    """Take rows of a constant table (an embedding) from outside; a part of an activation is a slice."""
     if node.input[0] not in converter.values:
         value = converter.add_input(node.output[0], converter.name(node, "gather"))
         converter.bind(node, value)
@@ -93,7 +93,7 @@ def gather(converter: OnnxLayerCollector, node: NodeProto) -> None:
 
 
 def pad(converter: OnnxLayerCollector, node: NodeProto) -> None:
-    """Spatial zero padding joins the convolution behind it; any other is a layer."""
+    """Join spatial zero padding to the convolution behind it; any other is a layer."""
     value = converter.dynamic(node)[0]
     begins, ends = _pads(converter, node, len(value.shape))
     pads = np.concatenate([begins, ends])
@@ -110,7 +110,7 @@ def pad(converter: OnnxLayerCollector, node: NodeProto) -> None:
 
 
 def _pads(converter: OnnxLayerCollector, node: NodeProto, rank: int) -> tuple[Array, Array]:
-    """Padding before and behind every axis, (rank,) each; from an attribute or, in newer models, from an input."""
+    """Return padding before and behind every axis, (rank,) each; from an attribute or, if newer, an input."""
     options, axes = attributes(node), converter.const(node, 3)
     pads = np.array(options["pads"]) if "pads" in options else converter.needed_const(node, 1)
     begins, ends = np.zeros(rank, np.int64), np.zeros(rank, np.int64)
@@ -127,7 +127,7 @@ def _fills_with_zeros(converter: OnnxLayerCollector, node: NodeProto) -> bool:
 
 
 def resize(function: str) -> Handler:
-    """A layer that makes its input larger (or smaller) by copying or interpolating."""
+    """Add a layer that makes its input larger (or smaller) by copying or interpolating."""
 
     def handler(converter: OnnxLayerCollector, node: NodeProto) -> None:
         value = converter.dynamic(node)[0]
@@ -145,5 +145,6 @@ def resize(function: str) -> Handler:
 
 
 def rearrange(converter: OnnxLayerCollector, node: NodeProto) -> None:
+    """Add a layer that moves elements, in the usual layout of the output's rank."""
     channels = default_channels(len(converter.graph.shape(node.output[0])))
     converter.emit(node, Reshape, [converter.dynamic(node)[0]], channels)

@@ -1,4 +1,4 @@
-"""Operators on integers as those on real numbers that they stand for, between DequantizeLinear and QuantizeLinear.
+"""Write operators on integers as those on real numbers that they stand for, between dequantisation and quantisation.
 
 The importer then has to understand one form of quantised model only.
 """
@@ -16,7 +16,7 @@ EXTRA_CONSTANTS: tuple[TensorProto, ...] = (numpy_helper.from_array(np.ones((), 
 
 
 def rewrite(nodes: Iterable[NodeProto]) -> list[NodeProto]:
-    """All nodes, those of the table replaced; execution order is kept."""
+    """Return all nodes, those of the table replaced; execution order is kept."""
     return [new for node in nodes for new in (TABLE[node.op_type](node) if node.op_type in TABLE else [node])]
 
 
@@ -50,7 +50,7 @@ def _float_form(
     *,
     weight_axis: int | None = None,
 ) -> list[NodeProto]:
-    """DequantizeLinear of operands (tensor, scale, zero point), the float operator, QuantizeLinear where ``out`` is."""
+    """Return DequantizeLinear of (tensor, scale, zero point), the float operator, QuantizeLinear for ``out``."""
     axes = [None, weight_axis] + [None] * len(operands)
     before = [_dequantize(node, *operand, axis=axes[i]) for i, operand in enumerate(operands)]
     result = f"{_named(node)}/real" if out[0] else node.output[0]
@@ -61,7 +61,7 @@ def _float_form(
 
 
 def _add_bias(nodes: list[NodeProto], node: NodeProto, bias: str, x_scale: str, w_scale: str) -> list[NodeProto]:
-    """An integer bias has the scale of the products, x_scale times w_scale."""
+    """Add an integer bias, which has the scale of the products, x_scale times w_scale."""
     scale, real = f"{_named(node)}/{bias}/scale", f"{_named(node)}/{bias}/real"
     extra = [
         helper.make_node("Mul", [x_scale, w_scale], [scale]),
@@ -129,7 +129,7 @@ def _qlinear_concat(node: NodeProto) -> list[NodeProto]:
 
 
 def _dynamic_quantize(node: NodeProto) -> list[NodeProto]:
-    """The scale is known only at run time; for a trace any constant will do, the bits are what counts."""
+    """Quantise with a constant: the scale is known only at run time, and for a trace the bits are what counts."""
     tensor, scale, zero = node.output
     kind = helper.make_tensor(zero, TensorProto.UINT8, [], [0])
     return [

@@ -1,4 +1,4 @@
-"""How ONNX tensors become channels and positions, and the converter that collects the layers of a trace."""
+"""Map ONNX tensors to channels and positions, and collect the layers of a trace."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SPATIAL_OPS = ("Conv", "MaxPool", "AveragePool", "BatchNormalization", "Instance
 
 @dataclass(frozen=True)
 class TracedTensor:
-    """An activation: the layer that gives it, its ONNX shape, and which of its axes are channels."""
+    """Describe an activation: the layer that gives it, its ONNX shape, and which of its axes are channels."""
 
     layer: str
     shape: Shape  # with the batch
@@ -32,7 +32,7 @@ class TracedTensor:
 
     @property
     def positions(self) -> Axes:
-        """The axes that are neither channels nor a batch of 1; idle axes stay only where windows may count on them."""
+        """Return the axes that are neither channels nor a batch of 1; idle axes stay where windows count on them."""
         axes = [a for a in range(len(self.shape)) if a not in self.channels and (a > 0 or self.shape[0] > 1)]
         if self.channels == (1,) and len(self.shape) > 2:
             return tuple(axes)
@@ -40,16 +40,17 @@ class TracedTensor:
 
     @property
     def trace_shape(self) -> Shape:
+        """Return the shape as the trace has it, channels first and without the batch."""
         return (prod(self.shape[a] for a in self.channels), *(self.shape[a] for a in self.positions))
 
 
 def default_channels(rank: int) -> Axes:
-    """(features,), (batch, features), (batch, tokens, features), (batch, channels, ...)."""
+    """Return the channel axes of (features,), (batch, features), (batch, tokens, features), (batch, channels, ...)."""
     return () if rank == 0 else ((0, 1, 2)[rank - 1],) if rank <= 3 else (1,)
 
 
 def reshaped_channels(old: Shape, new: Shape, channels: Axes) -> Axes:
-    """The channel axes after a reshape: axes are split and merged; mixed ones give the usual layout of that rank."""
+    """Return the channel axes after a reshape: axes are split and merged; mixed ones give that rank's usual layout."""
     result: list[int] = []
     mixed = len(new) <= 2
     for old_axes, new_axes in _groups(old, new):
@@ -61,7 +62,7 @@ def reshaped_channels(old: Shape, new: Shape, channels: Axes) -> Axes:
 
 
 def _groups(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]]:
-    """The shortest runs of axes on both sides that hold the same number of elements; axes of size 1 are left out."""
+    """Return the shortest runs of axes on both sides that hold as many elements; axes of size 1 are left out."""
     left = [axis for axis, size in enumerate(old) if size > 1]
     right = [axis for axis, size in enumerate(new) if size > 1]
     groups = []
@@ -75,11 +76,12 @@ def _groups(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]]:
 
 
 def attributes(node: NodeProto) -> dict[str, Any]:
+    """Return the attributes of a node by name."""
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
 class OnnxLayerCollector:
-    """Collects layers while the nodes of a graph are walked in execution order."""
+    """Collect layers while the nodes of a graph are walked in execution order."""
 
     def __init__(self, graph: ImportedGraph, input_bits: int, weight_bits: int) -> None:
         self.graph, self.weight_bits = graph, weight_bits
@@ -95,32 +97,35 @@ class OnnxLayerCollector:
     # tensors
 
     def const(self, node: NodeProto, index: int) -> Array | None:
-        """A constant operand, or nothing where it is absent or an activation."""
+        """Return a constant operand, or nothing where it is absent or an activation."""
         name = node.input[index] if index < len(node.input) else ""
         return self.graph.constants[name].array if name in self.graph.constants else None
 
     def dynamic(self, node: NodeProto) -> list[TracedTensor]:
-        """The operands that are activations."""
+        """Return the operands that are activations."""
         return [self.values[name] for name in node.input if name in self.values]
 
     def needed_const(self, node: NodeProto, index: int) -> Array:
+        """Return a constant operand. Raises ImcsimError where it is absent or an activation."""
         array = self.const(node, index)
         if array is None:
             raise self.error(node, f"its input {index} must be a constant", "simplify the model first")
         return array
 
     def bind(self, node: NodeProto, value: TracedTensor, index: int = 0) -> None:
+        """Let an output of a node stand for a value."""
         self.values[node.output[index]] = value
 
     # layers
 
     def name(self, node: NodeProto, kind: str) -> str:
-        """The node's own name where it is good, else the kind and a number."""
+        """Return the node's own name where it is good, else the kind and a number."""
         if node.name in self._good_names and node.name not in self.layers:
             return node.name
         return self.fresh(f"{kind}_{len(self.layers)}")
 
     def fresh(self, wanted: str) -> str:
+        """Return the wanted name, with a number where another layer has it."""
         name, count = wanted, 1
         while name in self.layers:
             count += 1
@@ -128,11 +133,12 @@ class OnnxLayerCollector:
         return name
 
     def add(self, layer: LayerBase) -> str:
+        """Add a layer and return its name."""
         self.layers[layer.name] = layer
         return layer.name
 
     def add_input(self, tensor: str, wanted: str) -> TracedTensor:
-        """A tensor from outside as a layer: an input of the model, or a constant that is no weight."""
+        """Add a tensor from outside as a layer: an input of the model, or a constant that is no weight."""
         shape = self.graph.shape(tensor)
         convs = any(node.op_type in SPATIAL_OPS and node.input[0] == tensor for node in self.graph.readers(tensor))
         channels = (1,) if convs and len(shape) > 1 else default_channels(len(shape))
@@ -172,7 +178,7 @@ class OnnxLayerCollector:
         return sum(bool(self.graph.readers(name)) or name in self.graph.outputs for name in node.output if name)
 
     def with_channels(self, node: NodeProto, value: TracedTensor, channels: Axes) -> TracedTensor:
-        """The value in another layout; where that moves data, a reshape layer stands for it."""
+        """Return the value in another layout; where that moves data, a reshape layer stands for it."""
         wanted = replace(value, channels=channels)
         if wanted.trace_shape == value.trace_shape:
             return wanted
@@ -182,6 +188,7 @@ class OnnxLayerCollector:
         return replace(wanted, layer=name, foldable=False)
 
     def error(self, node: NodeProto, problem: str, suggestion: str = "") -> ImcsimError:
+        """Return an error that names the file and the node."""
         return ImcsimError(
             f"{self.graph.where}: node '{node.name or node.output[0]}' ({node.op_type})", problem, suggestion
         )
@@ -195,7 +202,7 @@ class OnnxLayerCollector:
         self.bind(node, value)
 
     def per_channel(self, array: Array, value: TracedTensor, shape: Shape) -> Array | None:
-        """A constant as one number per channel of ``value``, or nothing where it varies otherwise."""
+        """Return a constant as one number per channel of ``value``, or nothing where it varies otherwise."""
         if shape != value.shape or array.ndim > len(shape):
             return None
         sizes = (1,) * (len(shape) - array.ndim) + array.shape

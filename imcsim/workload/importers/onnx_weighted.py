@@ -1,4 +1,4 @@
-"""Convolutions, fully connected layers and products of activations from ONNX nodes."""
+"""Import convolutions, fully connected layers and products of activations from ONNX nodes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from imcsim.workload.workload import Conv, Linear, MatMul, Quantisation, Window
 
 
 def convolution(converter: OnnxLayerCollector, node: NodeProto) -> None:
-    """A convolution with constant weights (channels, channels / groups, *kernel)."""
+    """Add a convolution with constant weights (channels, channels / groups, *kernel)."""
     source = converter.values[node.input[0]]
     value = converter.with_channels(node, replace(source, pad=()), (1,))
     weights = converter.needed_const(node, 1)
@@ -37,7 +37,7 @@ def convolution(converter: OnnxLayerCollector, node: NodeProto) -> None:
 def window_of(
     converter: OnnxLayerCollector, node: NodeProto, value: TracedTensor, kernel: tuple[int, ...] = ()
 ) -> Window:
-    """The window of a convolution or pooling, auto_pad and a merged Pad made explicit."""
+    """Return the window of a convolution or pooling, auto_pad and a merged Pad made explicit."""
     options = attributes(node)
     kernel = tuple(options.get("kernel_shape", kernel))
     n = len(kernel)
@@ -63,7 +63,7 @@ def window_of(
 def _same_padding(
     size: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...], *, upper: bool
 ) -> tuple[int, ...]:
-    """auto_pad SAME: as many positions as the input has strides, the odd pixel at the end (upper) or the beginning."""
+    """Pad as auto_pad SAME does: as many positions as strides, the odd pixel at the end (upper) or the beginning."""
     begins, ends = [], []
     for length, k, s, d in zip(size, kernel, stride, dilation, strict=True):
         total = max(0, (-(-length // s) - 1) * s + d * (k - 1) + 1 - length)
@@ -74,7 +74,7 @@ def _same_padding(
 
 
 def gemm(converter: OnnxLayerCollector, node: NodeProto) -> None:
-    """A fully connected layer, or a product of two activations."""
+    """Add a fully connected layer, or a product of two activations."""
     options = attributes(node)
     if node.input[1] not in converter.graph.constants or node.input[0] not in converter.values:
         matmul(converter, node)
@@ -88,7 +88,7 @@ def gemm(converter: OnnxLayerCollector, node: NodeProto) -> None:
 
 
 def matmul(converter: OnnxLayerCollector, node: NodeProto) -> None:
-    """A fully connected layer where one operand is a constant matrix, else a product of two activations."""
+    """Add a fully connected layer where one operand is a constant matrix, else a product of two activations."""
     constants = converter.graph.constants
     for index in (1, 0):
         if node.input[index] not in constants:
@@ -117,7 +117,7 @@ def _linear(
     tensor: str,
     alpha: float = 1.0,
 ) -> None:
-    """``weights``: (channels, rows)."""
+    """Add a fully connected layer of ``weights`` (channels, rows)."""
     result = converter.emit(
         node, Linear, [value], channels, in_channels=weights.shape[1], weight_quant=_weight_quant(converter, tensor)
     )
@@ -125,7 +125,7 @@ def _linear(
 
 
 def _product(converter: OnnxLayerCollector, node: NodeProto) -> None:
-    """``heads`` products at once: the axes before the last two of the output, batch of 1 included."""
+    """Add ``heads`` products at once: the axes before the last two of the output, batch of 1 included."""
     sources = [converter.values[name] for name in node.input[:2]]
     if any(len(source.shape) < 2 for source in sources):
         raise converter.error(node, "a product with a vector is no layer", "give both operands two dimensions")

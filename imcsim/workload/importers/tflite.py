@@ -1,4 +1,4 @@
-"""TensorFlow Lite models as workloads: int8, uint8 and float, with the layer names of ``imcsim.workload.quantised``."""
+"""Read TensorFlow Lite models as workloads: int8, uint8 and float, with the layer names of the ``quantised`` reader."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from imcsim.workload.workload import (
 
 
 def import_tflite(path: str | Path, allow_unknown: bool = False) -> Workload:
-    """The layer trace of a ``.tflite`` file; operands without a stated bit width have 8 bits.
+    """Return the layer trace of a ``.tflite`` file; operands without a stated bit width have 8 bits.
 
     Raises ImcsimError, naming the operator, for files that cannot be read and operators that are not understood, unless
     ``allow_unknown`` turns those into free layers.
@@ -43,7 +43,7 @@ def import_tflite(path: str | Path, allow_unknown: bool = False) -> Workload:
 
 
 def convert(model: TfliteModel, name: str, *, source: str, allow_unknown: bool = False) -> Workload:
-    """The layer trace of a model in memory; as ``import_tflite``."""
+    """Return the layer trace of a model in memory; as ``import_tflite``."""
     converter = TfliteLayerCollector(model)
     for operator in model.operators:
         if converter.dynamic(operator):  # others compute shapes, or widen weights
@@ -55,7 +55,7 @@ def convert(model: TfliteModel, name: str, *, source: str, allow_unknown: bool =
 
 
 class TfliteLayerCollector:
-    """Collects layers while the operators are walked in execution order."""
+    """Collect layers while the operators are walked in execution order."""
 
     def __init__(self, model: TfliteModel) -> None:
         self.model = model
@@ -66,18 +66,20 @@ class TfliteLayerCollector:
         self.values[model.input] = "input"
 
     def dynamic(self, operator: Operator) -> list[int]:
-        """The operands that are activations."""
+        """Return the operands that are activations."""
         return [number for number in operator.inputs if number in self.values]
 
     def tensor(self, operator: Operator, index: int) -> Tensor:
+        """Return an operand of an operator."""
         return self.model.tensors[operator.inputs[index]]
 
     def add(self, layer: LayerBase) -> str:
+        """Add a layer and return its name."""
         self.layers[layer.name] = layer
         return layer.name
 
     def source(self, operator: Operator, shape: tuple[int, ...] = ()) -> str:
-        """The layer that gives the first operand; a reshape stands between where another ``shape`` is wanted."""
+        """Return the layer that gives the first operand; a reshape stands between where another ``shape`` is wanted."""
         number = self.dynamic(operator)[0]
         name = self.values[number]
         if not shape or self.layers[name].output_shape == shape:
@@ -101,23 +103,27 @@ class TfliteLayerCollector:
     def _fused(self, function: str, behind: str, tensor: Tensor) -> str:
         return self.add(
             Activation(
-                name=f"{behind}/{function}", inputs=(behind,), output_shape=trace_shape(tensor),
-                input_quant=_quant(tensor), function=function,
+                name=f"{behind}/{function}",
+                inputs=(behind,),
+                output_shape=trace_shape(tensor),
+                input_quant=_quant(tensor),
+                function=function,
             )
-        )  # fmt: skip
+        )
 
 
 Handler = Callable[[TfliteLayerCollector, Operator], None]
 
 
 def trace_shape(tensor: Tensor) -> tuple[int, ...]:
-    """Channels first, without the batch of 1."""
+    """Return the shape with channels first, without the batch of 1."""
     shape = tensor.shape or (1,)
     positions = shape[1:-1] if shape[0] == 1 else shape[:-1]
     return (shape[-1], *positions)
 
 
 def convolution(converter: TfliteLayerCollector, operator: Operator) -> None:
+    """Add a convolution, depthwise or in groups as its shapes say."""
     weights, x = converter.tensor(operator, 1), converter.tensor(operator, 0)
     groups = x.shape[-1] if operator.kind == DEPTHWISE else x.shape[-1] // weights.shape[-1]
     window = Window(**operator.window(x.shape[1:3], weights.shape[1:3]))
@@ -126,7 +132,7 @@ def convolution(converter: TfliteLayerCollector, operator: Operator) -> None:
 
 
 def linear(converter: TfliteLayerCollector, operator: Operator) -> None:
-    """Flattens what it reads, to vectors as long as the rows of its weights."""
+    """Add a fully connected layer, which flattens what it reads to vectors as long as the rows of its weights."""
     weights, x = converter.tensor(operator, 1), converter.tensor(operator, 0)
     rows = weights.shape[-1]
     source = converter.layers[converter.source(operator)]
@@ -137,6 +143,8 @@ def linear(converter: TfliteLayerCollector, operator: Operator) -> None:
 
 
 def pool(mode: str) -> Handler:
+    """Return the handler of poolings over a window."""
+
     def handler(converter: TfliteLayerCollector, operator: Operator) -> None:
         kernel = (operator.options.filterHeight, operator.options.filterWidth)
         window = Window(**operator.window(converter.tensor(operator, 0).shape[1:3], kernel))
@@ -146,7 +154,7 @@ def pool(mode: str) -> Handler:
 
 
 def reduce(function: str) -> Handler:
-    """A mean or maximum over all positions is a global pooling, any other reduction a layer of its own."""
+    """Add a global pooling for a mean or maximum over all positions, a layer of its own for any other reduction."""
     mode = {"mean": "avg", "max": "max"}.get(function)
 
     def handler(converter: TfliteLayerCollector, operator: Operator) -> None:
@@ -161,12 +169,13 @@ def reduce(function: str) -> Handler:
 
 
 def concat(converter: TfliteLayerCollector, operator: Operator) -> None:
+    """Put tensors side by side along channels or positions."""
     rank = len(converter.tensor(operator, 0).shape)
     converter.emit(operator, Concat, axis="channel" if operator.options.axis % rank == rank - 1 else "position")
 
 
 def reshape(converter: TfliteLayerCollector, operator: Operator) -> None:
-    """Nothing where channels and positions stay what they are."""
+    """Add nothing where channels and positions stay what they are."""
     before = converter.layers[converter.source(operator)]
     after = trace_shape(converter.model.tensors[operator.outputs[0]])
     merged = len(after) <= 2 and after[0] == before.channels
@@ -177,11 +186,12 @@ def reshape(converter: TfliteLayerCollector, operator: Operator) -> None:
 
 
 def alias(converter: TfliteLayerCollector, operator: Operator) -> None:
-    """The operator vanishes: its output is its input."""
+    """Drop the operator: its output is its input."""
     converter.values[operator.outputs[0]] = converter.source(operator)
 
 
 def layer(cls: type[LayerBase], **fields: Any) -> Handler:
+    """Return the handler of operators that are one layer of a class."""
     return lambda converter, operator: converter.emit(operator, cls, **fields)
 
 

@@ -1,4 +1,4 @@
-"""A TensorFlow Lite file as plain tensors and operators: what the importer and the quantised reader both start from."""
+"""Read a TensorFlow Lite file as the plain tensors and operators that importer and quantised reader start from."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ CONV, DEPTHWISE, LINEAR = WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CON
 
 @dataclass(frozen=True)
 class Tensor:
-    """``kind``: INT8, FLOAT32, ...; ``scale`` and ``zero``: (1,), or (channels,), or empty where it is not quantised.
+    """Describe a tensor of a file.
 
+    ``kind``: INT8, FLOAT32, ...; ``scale`` and ``zero``: (1,), or (channels,), or empty where it is not quantised.
     ``constant``: its values, None where it is computed or comes from outside.
     """
 
@@ -41,7 +42,10 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Operator:
-    """``name``: its kind and its place in the file, such as conv_2d_0; ``inputs``, ``outputs``: numbers of tensors."""
+    """Describe an operator.
+
+    ``name``: its kind and its place in the file, such as conv_2d_0; ``inputs``, ``outputs``: numbers of tensors.
+    """
 
     name: str
     kind: str
@@ -51,11 +55,11 @@ class Operator:
 
     @property
     def activation(self) -> str:
-        """The fused one: NONE, RELU, RELU6, ..."""
+        """Return the fused activation: NONE, RELU, RELU6, ..."""
         return _names("ActivationFunctionType")[getattr(self.options, "fusedActivationFunction", 0)]
 
     def window(self, size: tuple[int, ...], kernel: tuple[int, ...]) -> dict[str, Any]:
-        """Kernel, stride, dilation, and padding as all begins, then all ends, of a window over positions of a size."""
+        """Return kernel, stride, dilation and padding (all begins, then all ends) on positions of a size."""
         options = self.options
         stride = (options.strideH, options.strideW)
         dilation = (getattr(options, "dilationHFactor", 1), getattr(options, "dilationWFactor", 1))
@@ -65,10 +69,10 @@ class Operator:
 
 
 class TfliteModel:
-    """One network of one input and a batch of 1. Raises ImcsimError for files that hold anything else."""
+    """Hold one network of one input and a batch of 1. Raises ImcsimError for files that hold anything else."""
 
     def __init__(self, content: Any, where: str) -> None:
-        """``content``: a ModelT of the library's object interface."""
+        """Check and translate ``content``, a ModelT of the library's object interface."""
         self.content, self.where = content, where
         graph = content.subgraphs[0]
         if len(graph.inputs) != 1:
@@ -79,6 +83,7 @@ class TfliteModel:
         self._check_input(graph.tensors[self.input])
 
     def error(self, operator: Operator, problem: str, hint: str) -> ImcsimError:
+        """Return an error that names the file and the operator."""
         return ImcsimError(f"{self.where}: operator '{operator.name}' ({operator.kind})", problem, hint)
 
     def _tensor(self, item: Any) -> Tensor:
@@ -111,7 +116,7 @@ class TfliteModel:
 
 
 def load_tflite(path: str | Path) -> TfliteModel:
-    """A ``.tflite`` file. Raises ImcsimError where it cannot be read, or the optional library is not installed."""
+    """Read a ``.tflite`` file. Raises ImcsimError where it cannot be read, or the optional library is not installed."""
     schema_of_library = schema(str(path))
     try:
         raw = Path(path).read_bytes()
@@ -130,7 +135,7 @@ def load_tflite(path: str | Path) -> TfliteModel:
 
 
 def schema(where: str) -> ModuleType:
-    """The library's classes for what a file holds. Raises ImcsimError where it is not installed."""
+    """Return the library's classes for what a file holds. Raises ImcsimError where it is not installed."""
     try:
         return import_module("ai_edge_litert.schema_py_generated")
     except ImportError:
@@ -141,7 +146,7 @@ def schema(where: str) -> ModuleType:
 def _same_padding(
     size: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]
 ) -> tuple[int, ...]:
-    """Zeros at all begins, then all ends, for as many positions as the input has strides; the odd one at the end."""
+    """Return zeros at all begins, then all ends, for as many positions as strides; the odd one at the end."""
     lengths = zip(size, kernel, stride, dilation, strict=True)
     totals = [max(0, (-(-length // s) - 1) * s + d * (k - 1) + 1 - length) for length, k, s, d in lengths]
     return (*(total // 2 for total in totals), *(total - total // 2 for total in totals))
@@ -149,10 +154,10 @@ def _same_padding(
 
 @cache
 def _names(enumeration: str) -> dict[int, str]:
-    """The words of one of the library's enumerations by their numbers."""
+    """Return the words of one of the library's enumerations by their numbers."""
     return {number: word for word, number in vars(getattr(schema(""), enumeration)).items() if word.isupper()}
 
 
 def _listed(values: Any) -> Any:
-    """What the library gives as an array, a list or, where it is empty, nothing."""
+    """Return as a list what the library gives as an array, a list or, where it is empty, nothing."""
     return [] if values is None else values

@@ -1,4 +1,4 @@
-"""Quantised networks as integers: weighted layers that anybody may multiply, the rest in the library's hands."""
+"""Compute quantised networks as integers: anybody may multiply the weighted layers, the library does the rest."""
 
 from imcsim.workload.quantised.layers import IntegerLayer, Integers
 from imcsim.workload.quantised.network import Multiply, QuantisedNetwork, load_quantised

@@ -1,4 +1,4 @@
-"""What a quantised network needs of a file format: its weighted layers, and the rest in pieces for the library."""
+"""Say what a quantised network needs of a file format: its weighted layers, and the rest in parts for the library."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from imcsim.workload.quantised.layers import IntegerLayer
 Array = NDArray[Any]
 Tensor = Hashable  # a name (ONNX) or a number (TensorFlow Lite)
 Known = Mapping[Tensor, Array]
-Piece = Callable[[Known], Array]
+DigitalPart = Callable[[Known], Array]
 """The digital operators in front of one tensor, as the library computes them: its value from tensors that are known."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """A layer in its graph: the integer tensor that it reads, and the tensor that it gives."""
+    """Describe a layer in its graph: the integer tensor that it reads, and the tensor that it gives."""
 
     layer: IntegerLayer
     reads: Tensor
@@ -29,7 +29,7 @@ class Site:
 
 
 class QuantisedGraph(ABC):
-    """A model of one format. Tensors keep the layout of the format; layers take channels first."""
+    """Describe a model of one format. Tensors keep the layout of the format; layers take channels first."""
 
     where: str
     sites: list[Site]  # in execution order
@@ -39,31 +39,31 @@ class QuantisedGraph(ABC):
     input_dtype: np.dtype[Any]
 
     @abstractmethod
-    def piece(self, gives: Tensor, known: Collection[Tensor]) -> Piece:
-        """The operators between known tensors and one that is not."""
+    def digital_part(self, gives: Tensor, known: Collection[Tensor]) -> DigitalPart:
+        """Return the operators between known tensors and one that is not."""
 
     def takes(self, shape: tuple[int, ...]) -> bool:
-        """Whether images of a shape (without their number) fit the input."""
+        """Say whether images of a shape (without their number) fit the input."""
         sizes = self.image_shape
-        return len(sizes) == len(shape) and all(own in (0, size) for own, size in zip(sizes, shape, strict=True))
+        return len(sizes) == len(shape) and all(stated in (0, size) for stated, size in zip(sizes, shape, strict=True))
 
     def prepared(self, images: Array) -> Array:
-        """Images (n, ...) as the input tensor."""
+        """Return images (n, ...) as the input tensor."""
         return images
 
     def channels_first(self, site: Site, x: Array) -> Array:
-        """What a layer reads, (n, channels, *size) or (n, features)."""
+        """Return what a layer reads, (n, channels, *size) or (n, features)."""
         return x
 
     def own_layout(self, site: Site, y: Array) -> Array:
-        """What a layer gives, as the tensor of the format."""
+        """Return what a layer gives, as the tensor of the format."""
         return y
 
 
 def ancestors(
     nodes: Sequence[tuple[Sequence[Tensor], Sequence[Tensor]]], tensor: Tensor, known: Collection[Tensor]
 ) -> tuple[list[int], list[Tensor]]:
-    """The nodes between known tensors and one that is wanted, in execution order, and the known tensors they read.
+    """Return the nodes between known tensors and a wanted one, in execution order, and the known tensors they read.
 
     ``nodes``: what each reads and gives.
     """

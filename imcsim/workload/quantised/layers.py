@@ -1,4 +1,4 @@
-"""Weighted layers of a quantised network in integers, exactly as the library computes them.
+"""Compute weighted layers of a quantised network in integers, exactly as the library computes them.
 
 y = zero_out + requantised(sum_k (x_k - zero_in) (w_k - zero_w) + bias, s_in s_w / s_out), saturated; each library has a
 rule of its own for the product with the scales and its rounding (``requantisation.py``).
@@ -18,7 +18,7 @@ from imcsim.workload.quantised.requantisation import Requantise, Scales, float32
 
 @dataclass(frozen=True)
 class Format:
-    """Scale, zero point and integer type of a quantised tensor."""
+    """Hold scale, zero point and integer type of a quantised tensor."""
 
     scale: float
     zero: int
@@ -26,16 +26,18 @@ class Format:
 
     @property
     def low(self) -> int:
+        """Return the least integer of the type."""
         return int(np.iinfo(self.dtype).min)
 
     @property
     def high(self) -> int:
+        """Return the greatest integer of the type."""
         return int(np.iinfo(self.dtype).max)
 
 
 @dataclass(frozen=True)
 class Sliding:
-    """The window of a convolution: kernel, stride, dilation per dimension, padding as all begins, then all ends."""
+    """Describe a convolution's window: kernel, stride, dilation per dimension, padding as all begins, then all ends."""
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
@@ -45,7 +47,7 @@ class Sliding:
 
 @dataclass(frozen=True)
 class IntegerLayer:
-    """A convolution (``sliding``) or fully connected layer of integers.
+    """Describe a convolution (``sliding``) or fully connected layer of integers.
 
     ``weights``: (channels, rows of one group) less their zero point. ``bias``: (channels,) in units of the sum.
     ``scale``: (channels,) s_in s_w. ``output``: what the sum is requantised to; None where it stays a float.
@@ -66,14 +68,16 @@ class IntegerLayer:
 
     @property
     def channels(self) -> int:
+        """Return the number of output channels."""
         return len(self.weights)
 
     @property
     def rows(self) -> int:
+        """Return the number of inputs of one output."""
         return int(self.weights.shape[1])
 
     def vectors(self, x: NDArray[Any]) -> Integers:
-        """(images, positions, groups, rows) inputs of each position less their zero point, padding as 0.
+        """Return (images, positions, groups, rows) inputs of each position less their zero point, padding as 0.
 
         ``x``: (images, channels, *size), or (images, features) of a fully connected layer.
         """
@@ -83,7 +87,7 @@ class IntegerLayer:
         return _windows(centred, self.sliding, self.groups)
 
     def sums(self, vectors: Integers) -> Integers:
-        """(images, positions, channels) exact sums of products, bias included: what crossbars stand for."""
+        """Return (images, positions, channels) exact sums of products, bias included: what crossbars stand for."""
         images, positions = vectors.shape[:2]
         by_group = vectors.reshape(-1, self.groups, self.rows).swapaxes(0, 1).astype(np.float64)
         weights = self.weights.reshape(self.groups, -1, self.rows).swapaxes(1, 2).astype(np.float64)
@@ -91,7 +95,7 @@ class IntegerLayer:
         return products.swapaxes(0, 1).reshape(images, positions, -1) + self.bias
 
     def finish(self, sums: Integers, size: tuple[int, ...]) -> NDArray[Any]:
-        """(images, channels, *size) the layer's outputs from its sums (images, positions, channels)."""
+        """Return (images, channels, *size) the layer's outputs from its sums (images, positions, channels)."""
         if self.output is None:
             return _channels_first(sums.astype(np.float32) * self.scale, size)
         low = self.output.low if self.floor is None else max(self.output.low, self.floor)
@@ -100,7 +104,7 @@ class IntegerLayer:
         return _channels_first(np.clip(values, low, high).astype(self.output.dtype), size)
 
     def output_size(self, x: NDArray[Any]) -> tuple[int, ...]:
-        """Positions per dimension of the output; () for a fully connected layer."""
+        """Return the positions per dimension of the output; () for a fully connected layer."""
         if self.sliding is None:
             return ()
         n, window = len(self.sliding.kernel), self.sliding
@@ -117,7 +121,7 @@ def _channels_first(values: NDArray[Any], size: tuple[int, ...]) -> NDArray[Any]
 
 
 def _windows(x: Integers, sliding: Sliding, groups: int) -> Integers:
-    """(images, positions, groups, rows), rows ordered as (channel, *kernel)."""
+    """Return (images, positions, groups, rows), rows ordered as (channel, *kernel)."""
     n = len(sliding.kernel)
     pads = [(sliding.padding[axis], sliding.padding[n + axis]) for axis in range(n)]
     padded = np.pad(x, [(0, 0), (0, 0), *pads])

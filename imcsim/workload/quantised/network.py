@@ -1,4 +1,4 @@
-"""A quantised network, layer by layer: weighted layers by whatever multiplies, everything between by its library.
+"""Run a quantised network layer by layer: weighted layers by whatever multiplies, everything between by its library.
 
 The graph is cut at the integers that weighted layers read and give; what lies between two cuts is a small model of its
 own for the library, so that pooling, additions and the like are the library's.
@@ -14,7 +14,7 @@ from typing import Any
 from imcsim.util.errors import ImcsimError
 from imcsim.workload.datasets import Dataset
 from imcsim.workload.importers.tflite_model import load_tflite
-from imcsim.workload.quantised.graph import Array, Piece, QuantisedGraph, Site, Tensor
+from imcsim.workload.quantised.graph import Array, DigitalPart, QuantisedGraph, Site, Tensor
 from imcsim.workload.quantised.layers import IntegerLayer, Integers
 from imcsim.workload.quantised.onnx_graph import OnnxGraph, load_onnx
 from imcsim.workload.quantised.tflite_graph import TfliteGraph
@@ -24,7 +24,7 @@ Multiply = Callable[[IntegerLayer, Integers], Integers]
 
 
 def load_quantised(path: str | Path) -> QuantisedNetwork:
-    """A quantised ONNX or TensorFlow Lite file.
+    """Read a quantised ONNX or TensorFlow Lite file.
 
     Raises ImcsimError where it is none, cannot be read, or has float layers with weights.
     """
@@ -38,22 +38,27 @@ def load_quantised(path: str | Path) -> QuantisedNetwork:
 
 
 class QuantisedNetwork:
-    """``sites``: the weighted layers in execution order. ``run`` computes a batch with a given multiplication."""
+    """Hold a quantised network.
+
+    ``sites``: the weighted layers in execution order. ``run`` computes a batch with a given multiplication.
+    """
 
     def __init__(self, model: Any, where: str, graph: Callable[[Any, str], QuantisedGraph] = OnnxGraph) -> None:
-        """``model``: an ONNX model, or what else ``graph`` reads; ``where`` stands for the file in errors."""
+        """Prepare ``model``, an ONNX model, or what else ``graph`` reads; ``where`` stands for the file in errors."""
         self.graph = graph(model, where)
 
     @property
     def sites(self) -> list[Site]:
+        """Return the weighted layers in their graph, in execution order."""
         return self.graph.sites
 
     @property
     def layers(self) -> list[IntegerLayer]:
+        """Return the weighted layers, in execution order."""
         return [site.layer for site in self.sites]
 
     def pixels(self, data: Dataset, mean: Sequence[float] = (0.0,), std: Sequence[float] = (1.0,)) -> Array:
-        """Images as the network takes them: scaled, or as they are where they are integers of its input's own type.
+        """Return images as the network takes them: scaled, or as they are where they have its input's own integer type.
 
         Raises ImcsimError where mean and spread do not fit the data.
         """
@@ -69,7 +74,7 @@ class QuantisedNetwork:
             raise ImcsimError(self.graph.where, problem, hint)
 
     def run(self, images: Array, multiply: Multiply = IntegerLayer.sums) -> Array:
-        """The network's first output for images (n, channels, ...), with ``multiply`` for the weighted layers.
+        """Return the network's first output for images (n, channels, ...), with ``multiply`` for the weighted layers.
 
         Where the network's input is an integer tensor, floating images are quantised to it.
         """
@@ -77,7 +82,7 @@ class QuantisedNetwork:
         return output
 
     def steps(self, images: Array, multiply: Multiply = IntegerLayer.sums) -> Iterator[tuple[str, Array]]:
-        """The name and output of every weighted layer in turn; last of all '' and the network's first output.
+        """Yield the name and output of every weighted layer in turn; last of all '' and the network's first output.
 
         Outputs are in the layout of the file.
         """
@@ -92,19 +97,19 @@ class QuantisedNetwork:
 
     def _value(self, tensor: Tensor, known: dict[Tensor, Array]) -> Array:
         if tensor not in known:
-            known[tensor] = self._pieces[tensor](known)
+            known[tensor] = self._digital_parts[tensor](known)
         return known[tensor]
 
     @cached_property
-    def _pieces(self) -> dict[Tensor, Piece]:
-        """The digital operators in front of every weighted layer, where there are any, and those behind the last."""
-        known, pieces = {self.graph.input}, dict[Tensor, Piece]()
+    def _digital_parts(self) -> dict[Tensor, DigitalPart]:
+        """Return the digital operators in front of every weighted layer, where there are any, and behind the last."""
+        known, parts = {self.graph.input}, dict[Tensor, DigitalPart]()
         cuts = [(site.reads, site.gives) for site in self.sites]
         for reads, gives in [*cuts, (self.graph.output, self.graph.output)]:
             if reads not in known:
-                pieces[reads] = self.graph.piece(reads, known)
+                parts[reads] = self.graph.digital_part(reads, known)
             known |= {reads, gives}
-        return pieces
+        return parts
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -1,4 +1,4 @@
-"""A quantised ONNX model, whose digital operators onnxruntime computes."""
+"""Read a quantised ONNX model, whose digital operators onnxruntime computes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 import onnx
 
 from imcsim.util.errors import ImcsimError
-from imcsim.workload.quantised.graph import Array, Known, Piece, QuantisedGraph, Tensor, ancestors
+from imcsim.workload.quantised.graph import Array, DigitalPart, Known, QuantisedGraph, Tensor, ancestors
 from imcsim.workload.quantised.onnx_reader import OnnxReader
 
 
 def load_onnx(path: str | Path) -> onnx.ModelProto:
-    """An ONNX file. Raises ImcsimError where it cannot be read."""
+    """Read an ONNX file. Raises ImcsimError where it cannot be read."""
     try:
         return onnx.load(str(path))
     except FileNotFoundError:
@@ -26,7 +26,7 @@ def load_onnx(path: str | Path) -> onnx.ModelProto:
 
 
 class OnnxGraph(QuantisedGraph):
-    """QDQ and QLinear models; the first input and the first output count."""
+    """Describe QDQ and QLinear models; the first input and the first output count."""
 
     def __init__(self, model: onnx.ModelProto, where: str) -> None:
         self.model, self.where = model, where
@@ -38,7 +38,7 @@ class OnnxGraph(QuantisedGraph):
         self.image_shape = tuple(dim.dim_value for dim in kind.shape.dim)[1:]
         self.input_dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
 
-    def piece(self, gives: Tensor, known: Collection[Tensor]) -> Piece:
+    def digital_part(self, gives: Tensor, known: Collection[Tensor]) -> DigitalPart:
         nodes = [(node.input, node.output) for node in self.model.graph.node]
         taken, needs = ancestors(nodes, gives, known)
         session = self._session([self.model.graph.node[number] for number in taken], needs, gives)
@@ -50,7 +50,7 @@ class OnnxGraph(QuantisedGraph):
         return run
 
     def _session(self, nodes: list[onnx.NodeProto], needs: list[Any], gives: Any) -> Any:
-        """The nodes as a model of their own in onnxruntime; types and shapes from shape inference."""
+        """Return the nodes as a model of their own in onnxruntime; types and shapes from shape inference."""
         import onnxruntime
 
         model, read = self.model, {name for node in nodes for name in node.input}
@@ -75,7 +75,7 @@ class OnnxGraph(QuantisedGraph):
 
 
 def _open_batch(item: onnx.ValueInfoProto) -> onnx.ValueInfoProto:
-    """The same tensor for any number of images."""
+    """Return the same tensor for any number of images."""
     copy = onnx.ValueInfoProto()
     copy.CopyFrom(item)
     dims = copy.type.tensor_type.shape.dim

@@ -1,4 +1,4 @@
-"""The weighted layers of a quantised ONNX model: QDQ (float operators between DequantizeLinear) and QLinear."""
+"""Find the weighted layers of a quantised ONNX model: QDQ (float operators between DequantizeLinear) and QLinear."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HINT = "quantise it first: imcsim quantize MODEL.onnx --data IMAGES -o INT8.onnx
 
 
 class OnnxReader:
-    """Finds the weighted layers of a model in execution order. Raises ImcsimError naming the node."""
+    """Find the weighted layers of a model in execution order. Raises ImcsimError naming the node."""
 
     def __init__(self, model: ModelProto, where: str) -> None:
         self.where, self.nodes = where, list(model.graph.node)
@@ -30,13 +30,13 @@ class OnnxReader:
                 self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
 
     def sites(self) -> list[Site]:
-        """All weighted layers; a model without any is refused."""
-        found = [self._qlinear(node) for node in self.nodes if node.op_type in QLINEAR]
-        found += [self._qdq(node) for node in self.nodes if node.op_type in WEIGHTED and self._has_weights(node)]
-        if not found:
+        """Return all weighted layers; a model without any is refused."""
+        sites = [self._qlinear(node) for node in self.nodes if node.op_type in QLINEAR]
+        sites += [self._qdq(node) for node in self.nodes if node.op_type in WEIGHTED and self._has_weights(node)]
+        if not sites:
             raise ImcsimError(self.where, "the model has no layer with weights", "give a network with Conv or Gemm")
         place = {name: number for number, node in enumerate(self.nodes) for name in node.output}
-        return sorted(found, key=lambda site: place[site.gives])
+        return sorted(sites, key=lambda site: place[site.gives])
 
     # -- QDQ -------------------------------------------------------------------------------------------------------
 
@@ -60,7 +60,7 @@ class OnnxReader:
         return Site(layer, source.input[0], gives)
 
     def _behind(self, node: NodeProto) -> tuple[Format | None, str, int | None]:
-        """The format behind a layer, the tensor that holds it, and the least value where a Relu stands between."""
+        """Return the format behind a layer, the tensor that holds it, and the least value behind a Relu, if any."""
         readers = self._readers(node.output[0])
         relu = len(readers) == 1 and readers[0].op_type == "Relu"
         last = readers[0].output[0] if relu else node.output[0]
@@ -86,9 +86,15 @@ class OnnxReader:
     # -- parts -----------------------------------------------------------------------------------------------------
 
     def _layer(
-        self, node: NodeProto, weights: Integers, bias: Integers, fmt: Format, scale: Array, out: Format | None,
+        self,
+        node: NodeProto,
+        weights: Integers,
+        bias: Integers,
+        fmt: Format,
+        scale: Array,
+        out: Format | None,
         floor: int | None,
-    ) -> IntegerLayer:  # fmt: skip
+    ) -> IntegerLayer:
         channels = len(weights)
         scales = np.broadcast_to(np.float32(fmt.scale) * scale.astype(np.float32), channels)
         sliding = _sliding(node, weights.shape[2:]) if weights.ndim > 2 else None
@@ -98,7 +104,7 @@ class OnnxReader:
         return IntegerLayer(node.name or node.output[0], flat, wide, groups, fmt, scales, out, floor, sliding)
 
     def _weights(self, node: NodeProto, names: list[str]) -> tuple[Integers, Array, Array]:
-        """(channels, ...) integers, their scale per channel or (1,), and their zero point shaped to subtract."""
+        """Return (channels, ...) integers, their scale per channel or (1,), and their zero point shaped to subtract."""
         stored, scale = self._constant(node, names[0]).astype(np.int64), np.ravel(self._constant(node, names[1]))
         zero = np.ravel(self._constant(node, names[2])).astype(np.int64) if len(names) > 2 else np.zeros(1, np.int64)
         if node.op_type in ("MatMul", "QLinearMatMul") or (
@@ -108,7 +114,7 @@ class OnnxReader:
         return stored, scale, zero.reshape(-1, *(1,) * (stored.ndim - 1))
 
     def _bias(self, node: NodeProto, index: int, unit: Array) -> Integers:
-        """The bias in units of the sums; a float one is rounded to them, as the library does when it fuses."""
+        """Return the bias in units of the sums; a float one is rounded to them, as the library does when it fuses."""
         if len(node.input) <= index or not node.input[index]:
             return np.zeros(1, np.int64)
         name = node.input[index]
@@ -144,6 +150,8 @@ def _sliding(node: NodeProto, kernel: tuple[int, ...]) -> Sliding:
     options, n = _attributes(node), len(kernel)
     ones, none = (1,) * n, (0,) * (2 * n)
     return Sliding(
-        kernel, tuple(options.get("strides", ones)), tuple(options.get("dilations", ones)),
+        kernel,
+        tuple(options.get("strides", ones)),
+        tuple(options.get("dilations", ones)),
         tuple(options.get("pads", none)),
-    )  # fmt: skip
+    )

@@ -1,4 +1,4 @@
-"""From exact sums to the integers of an output: how each library multiplies by a scale and rounds.
+"""Turn exact sums into the integers of an output: each library multiplies by a scale and rounds in its own way.
 
 The libraries agree on the sum and differ in the last bit of what they make of it, so a layer names its rule.
 """
@@ -18,18 +18,18 @@ Requantise = Callable[[Integers, Scales, float], Integers]
 
 
 def float32_half_even(sums: Integers, scale: Scales, output_scale: float) -> Integers:
-    """One product in float32, rounded half to even: ONNX's QLinearConv and onnxruntime."""
+    """Round one product in float32, half to even: ONNX's QLinearConv and onnxruntime."""
     factor = scale.astype(np.float32) / np.float32(output_scale)
     return np.rint(sums.astype(np.float32) * factor).astype(np.int64)
 
 
 def float64_half_away(sums: Integers, scale: Scales, output_scale: float) -> Integers:
-    """One product in float64, rounded half away from zero: LiteRT's reference kernel for FULLY_CONNECTED."""
+    """Round one product in float64, half away from zero: LiteRT's reference kernel for FULLY_CONNECTED."""
     return half_away(sums * (scale.astype(np.float64) / output_scale))
 
 
 def fixed_point(sums: Integers, scale: Scales, output_scale: float) -> Integers:
-    """A 31-bit multiplier and a shift, rounded after each: LiteRT's reference kernels for convolutions.
+    """Apply a 31-bit multiplier and a shift, rounded after each: LiteRT's reference kernels for convolutions.
 
     The rule of gemmlowp, SaturatingRoundingDoublingHighMul and RoundingDivideByPOT, as in TensorFlow Lite's
     MultiplyByQuantizedMultiplier without TFLITE_SINGLE_ROUNDING (Jacob et al., CVPR 2018, section 2.2).
@@ -44,7 +44,7 @@ def fixed_point(sums: Integers, scale: Scales, output_scale: float) -> Integers:
 
 
 def quantised_multiplier(factor: NDArray[np.float64]) -> tuple[Integers, Integers]:
-    """Multiplier in 2^30..2^31 and exponent, factor = multiplier / 2^31 * 2^exponent: TensorFlow Lite's own."""
+    """Return multiplier in 2^30..2^31 and exponent, factor = multiplier / 2^31 * 2^exponent: TensorFlow Lite's own."""
     fraction, exponent = np.frexp(factor)
     multiplier = half_away(fraction * 2.0**31)
     full = multiplier == 1 << 31
@@ -54,6 +54,6 @@ def quantised_multiplier(factor: NDArray[np.float64]) -> tuple[Integers, Integer
 
 
 def half_away(values: NDArray[np.floating[Any]]) -> Integers:
-    """Whole numbers, halves away from zero, as C's round."""
-    whole = np.trunc(values)
-    return np.asarray(whole + np.trunc(2 * (values - whole)), np.int64)
+    """Round to whole numbers, halves away from zero, as C's round."""
+    integers = np.trunc(values)
+    return np.asarray(integers + np.trunc(2 * (values - integers)), np.int64)

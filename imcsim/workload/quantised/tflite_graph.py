@@ -1,4 +1,4 @@
-"""A quantised TensorFlow Lite model, whose digital operators the LiteRT interpreter computes.
+"""Read a quantised TensorFlow Lite model, whose digital operators the LiteRT interpreter computes.
 
 All is as by the library's reference kernels, OpResolverType.BUILTIN_REF, layer by layer and bit for bit. Its default
 kernels differ from these in the last bit of about one output in a thousand: XNNPACK multiplies in float32 and rounds
@@ -14,7 +14,7 @@ import numpy as np
 
 from imcsim.util.errors import ImcsimError
 from imcsim.workload.importers.tflite_model import DTYPES, TfliteModel, schema
-from imcsim.workload.quantised.graph import Array, Known, Piece, QuantisedGraph, Site, Tensor, ancestors
+from imcsim.workload.quantised.graph import Array, DigitalPart, Known, QuantisedGraph, Site, Tensor, ancestors
 from imcsim.workload.quantised.requantisation import half_away
 from imcsim.workload.quantised.tflite_reader import TfliteReader
 
@@ -22,7 +22,7 @@ PROBE = 3  # images that a piece is tried with
 
 
 class TfliteGraph(QuantisedGraph):
-    """Tensors are numbers and lie channels last."""
+    """Describe a TensorFlow Lite model, whose tensors are numbers and lie channels last."""
 
     def __init__(self, model: TfliteModel, where: str) -> None:
         self.model, self.where = model, where
@@ -34,7 +34,7 @@ class TfliteGraph(QuantisedGraph):
         self.input_dtype = np.dtype(DTYPES[self.entry.kind])
 
     def takes(self, shape: tuple[int, ...]) -> bool:
-        """Channels first, or as the file has it."""
+        """Take images with channels first, or as the file has it."""
         return shape in (self.image_shape, self.entry.shape[1:])
 
     def prepared(self, images: Array) -> Array:
@@ -56,20 +56,20 @@ class TfliteGraph(QuantisedGraph):
         shape = self.model.tensors[self._number(site.gives)].shape
         return np.ascontiguousarray(np.moveaxis(y, 1, -1)).reshape(len(y), *shape[1:])
 
-    def piece(self, gives: Tensor, known: Collection[Tensor]) -> Piece:
+    def digital_part(self, gives: Tensor, known: Collection[Tensor]) -> DigitalPart:
         nodes = [(operator.inputs, operator.outputs) for operator in self.model.operators]
         taken, needs = ancestors(nodes, gives, known)
         numbers = [self._number(tensor) for tensor in needs]
         kinds = dict.fromkeys(self.model.operators[number].kind for number in taken)
-        return _Piece(self.model, taken, numbers, self._number(gives), f"{self.where}: {', '.join(kinds)}").run
+        return _LitertPart(self.model, taken, numbers, self._number(gives), f"{self.where}: {', '.join(kinds)}").run
 
     def _number(self, tensor: Tensor) -> int:
         assert isinstance(tensor, int)
         return tensor
 
 
-class _Piece:
-    """Some operators of a model as a model of their own; tensors keep their numbers."""
+class _LitertPart:
+    """Hold some operators of a model as a model of their own; tensors keep their numbers."""
 
     def __init__(self, model: TfliteModel, taken: list[int], needs: list[int], gives: int, where: str) -> None:
         self.model, self.needs, self.gives, self.where = model, needs, gives, where
@@ -80,7 +80,7 @@ class _Piece:
             self.interpreter, self.images = self._interpreter(), 0
 
     def run(self, known: Known) -> Array:
-        """All images at once, or one by one where the model fixes their number, as a constant shape does."""
+        """Run all images at once, or one by one where the model fixes their number, as a constant shape does."""
         inputs = [known[number] for number in self.needs]
         if self.at_once:
             return self._compute(inputs)
@@ -89,17 +89,21 @@ class _Piece:
     def _packed(self, taken: list[int]) -> bytes:
         import flatbuffers
 
-        classes, whole = schema(self.where), self.model.content
-        graph = whole.subgraphs[0]
+        classes, content = schema(self.where), self.model.content
+        graph = content.subgraphs[0]
         used = {number for k in taken for number in self.model.operators[k].inputs if number >= 0}
         kept = {graph.tensors[number].buffer for number in used}
-        kept |= {tensor.buffer for other in whole.subgraphs[1:] for tensor in other.tensors}
-        buffers = [item if k in kept else classes.BufferT() for k, item in enumerate(whole.buffers)]
+        kept |= {tensor.buffer for other in content.subgraphs[1:] for tensor in other.tensors}
+        buffers = [item if k in kept else classes.BufferT() for k, item in enumerate(content.buffers)]
         part = _changed(graph, operators=[graph.operators[k] for k in taken], inputs=self.needs, outputs=[self.gives])
         sliced = _changed(
-            whole, subgraphs=[part, *whole.subgraphs[1:]], buffers=buffers, signatureDefs=None, metadata=None,
+            content,
+            subgraphs=[part, *content.subgraphs[1:]],
+            buffers=buffers,
+            signatureDefs=None,
+            metadata=None,
             metadataBuffer=None,
-        )  # fmt: skip
+        )
         builder = flatbuffers.Builder()
         builder.Finish(sliced.Pack(builder), b"TFL3")
         return bytes(builder.Output())
@@ -115,7 +119,7 @@ class _Piece:
             raise self._refused(error) from None
 
     def _takes_batches(self) -> bool:
-        """Whether a few images at once give as many outputs."""
+        """Say whether a few images at once give as many outputs."""
         tensors = self.model.tensors
         inputs: list[Array] = [np.zeros((PROBE, *tensors[n].shape[1:]), DTYPES[tensors[n].kind]) for n in self.needs]
         try:
@@ -143,7 +147,7 @@ class _Piece:
 
 
 def _changed(item: Any, **fields: Any) -> Any:
-    """A shallow copy of one of the library's objects with other fields."""
+    """Return a shallow copy of one of the library's objects with other fields."""
     copy = type(item)()
     vars(copy).update(vars(item) | fields)
     return copy

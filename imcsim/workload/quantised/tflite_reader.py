@@ -1,4 +1,4 @@
-"""The weighted layers of a quantised TensorFlow Lite model, int8 and uint8."""
+"""Find the weighted layers of a quantised TensorFlow Lite model, int8 and uint8."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ LIMITS = {"NONE": (), "RELU": (0.0,), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0
 
 
 class TfliteReader:
-    """Finds the weighted layers of a model in execution order. Raises ImcsimError naming the operator."""
+    """Find the weighted layers of a model in execution order. Raises ImcsimError naming the operator."""
 
     def __init__(self, model: TfliteModel) -> None:
         self.model = model
 
     def sites(self) -> list[Site]:
-        """All weighted layers; a model without any is refused."""
-        found = [self._site(operator) for operator in self.model.operators if self._has_weights(operator)]
-        if not found:
+        """Return all weighted layers; a model without any is refused."""
+        sites = [self._site(operator) for operator in self.model.operators if self._has_weights(operator)]
+        if not sites:
             hint = f"give a network with one of {', '.join(WEIGHTED)}"
             raise ImcsimError(self.model.where, "the model has no layer with weights", hint)
-        return found
+        return sites
 
     def _has_weights(self, operator: Operator) -> bool:
-        """Float weights may come from an operator that widens them."""
+        """Say whether an operator has weights; float ones may come from an operator that widens them."""
         if operator.kind not in WEIGHTED:
             return False
         weights = self.model.tensors[operator.inputs[1]]
@@ -72,8 +72,8 @@ class TfliteReader:
     def _check(self, operator: Operator, x: Tensor, weights: Tensor, y: Tensor) -> None:
         kinds = {tensor.kind for tensor in (x, weights, y)}
         if len(kinds) > 1 or not kinds <= {"INT8", "UINT8"}:
-            found = f"input {x.kind}, weights {weights.kind}, output {y.kind}"
-            raise self.model.error(operator, f"is not quantised to INT8 or UINT8 throughout ({found})", HINT)
+            stated = f"input {x.kind}, weights {weights.kind}, output {y.kind}"
+            raise self.model.error(operator, f"is not quantised to INT8 or UINT8 throughout ({stated})", HINT)
         if len(x.scale) != 1 or len(y.scale) != 1 or not len(weights.scale):
             raise self.model.error(operator, "its input, weights or output state no scale", HINT)
         if x.constant is not None or x.shape[0] != 1:
@@ -95,7 +95,7 @@ class TfliteReader:
         return bias.constant.astype(np.int64)
 
     def _limits(self, operator: Operator, result: Format) -> tuple[int | None, int | None]:
-        """The least and greatest integer that the fused activation lets through."""
+        """Return the least and greatest integer that the fused activation lets through."""
         if operator.activation not in LIMITS:
             raise self.model.error(operator, f"its fused {operator.activation} cuts nothing off", "convert it unfused")
         limits = np.array(LIMITS[operator.activation], np.float32) / np.float32(result.scale)
@@ -104,7 +104,7 @@ class TfliteReader:
 
 
 def _by_channel(operator: Operator, stored: Array) -> Array:
-    """Weights as (channels, channels of one group, *kernel), or (channels, rows)."""
+    """Return weights as (channels, channels of one group, *kernel), or (channels, rows)."""
     if operator.kind == CONV:
         return np.moveaxis(stored, -1, 1)
     if operator.kind == DEPTHWISE:
@@ -117,7 +117,7 @@ def _format(tensor: Tensor) -> Format:
 
 
 def _scale(operator: Operator, x: Tensor, weights: Tensor) -> NDArray[np.float64]:
-    """s_in s_w; the uint8 convolutions multiply these two as float32."""
+    """Return s_in s_w; the uint8 convolutions multiply these two as float32."""
     if x.kind == "UINT8" and operator.kind != LINEAR:
         return (x.scale * weights.scale).astype(np.float64)
     return x.scale.astype(np.float64) * weights.scale

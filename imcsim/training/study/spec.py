@@ -1,4 +1,4 @@
-"""What a study of trainings is asked for: a network, images, and what varies."""
+"""Say what a study of trainings is asked for: a network, images, and what varies."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ FUNCTION = "network"  # in a user's file, where no other is named
 
 @dataclass(frozen=True)
 class StudySpec:
-    """``rates``: of each kind of weights; several are tried with a seed of their own and the best is taken.
+    """Hold what a study of trainings is asked for.
 
-    ``batch_s``: simulated seconds of a step, or 'hardware', what one takes on ``hardware``, changed by ``overrides``.
+    ``rates``: of each kind of weights; several are tried with a seed of their own and the best is taken. ``step_s``:
+    simulated seconds of a step, or 'hardware', what one takes on ``hardware``, changed by ``overrides``.
     """
 
     network: str = "mlp"
@@ -43,11 +44,11 @@ class StudySpec:
     options: TrainOptions = field(default_factory=TrainOptions)
     ageing: AgeingOptions = field(default_factory=AgeingOptions)
     hardware: str = "hermes-64"
-    batch_s: float | Literal["hardware"] = "hardware"
+    step_s: float | Literal["hardware"] = "hardware"
     overrides: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raises ImcsimError for what cannot be."""
+        """Raise ImcsimError for what cannot be."""
         names = [f"{width:g}" for width in self.widths]
         if not names or len(set(names)) < len(names) or not all(0 < width < math.inf for width in self.widths):
             raise ImcsimError("--widths", "expected different numbers above 0", "give --widths 1,2")
@@ -61,17 +62,17 @@ class StudySpec:
 
     @property
     def chip_name(self) -> str:
-        """The hardware, with what was changed about it."""
+        """Return the name of the hardware, with what was changed about it."""
         changes = ", ".join(f"{key}={value}" for key, value in self.overrides.items())
         return f"{self.hardware} ({changes})" if changes else self.hardware
 
     @property
     def network_name(self) -> str:
-        """Without the folder of a file."""
+        """Return the name of the network, without the folder of a file."""
         return Path(self.network).name
 
     def task(self) -> Task:
-        """Network and images. Raises ImcsimError where there are none, or they do not fit each other or cells."""
+        """Return network and images. Raises ImcsimError where there are none, or they do not fit."""
         task = Task(load_function(self.network), *self._images())
         task.check()
         for width in self.widths:
@@ -91,18 +92,18 @@ class StudySpec:
 
 
 def digits() -> Dataset:
-    """1,797 images of 8x8 that come with scikit-learn."""
+    """Return 1,797 images of 8x8 that come with scikit-learn."""
     try:
         from sklearn.datasets import load_digits  # type: ignore[import-untyped]
     except ModuleNotFoundError:
         hint = "pip install 'imcsim[train]', or give --data"
         raise ImcsimError("--data digits", "needs scikit-learn", hint) from None
-    found = load_digits()
-    return Dataset("digits", (found.images[:, None] / 16).astype(np.float32), found.target.astype(np.int64))
+    loaded = load_digits()
+    return Dataset("digits", (loaded.images[:, None] / 16).astype(np.float32), loaded.target.astype(np.int64))
 
 
 def load_function(text: str) -> Network:
-    """A shipped network by its name, or ``FILE.py`` or ``FILE.py:FUNCTION`` of a user.
+    """Load a shipped network by its name, or ``FILE.py`` or ``FILE.py:FUNCTION`` of a user.
 
     The function gets channels of the images, classes and width, and gives a ``torch.nn.Module``. Raises ImcsimError
     where there is no such thing.
@@ -125,22 +126,22 @@ def _from_file(path: Path, name: str) -> Network:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a user's file raises
         raise ImcsimError(str(path), f"cannot be run ({error})", "import it in Python to see where") from None
-    found = getattr(module, name, None)
-    if not callable(found):
+    candidate = getattr(module, name, None)
+    if not callable(candidate):
         hint = f"write `def {name}(channels, classes, width)` that gives a torch.nn.Module"
         raise ImcsimError(str(path), f"has no function '{name}'", hint)
-    result: Network = found
+    result: Network = candidate
     return result
 
 
 def hybrid_options(given: Mapping[str, Any]) -> HybridOptions:
-    """Options of cells from names and values: those of ``HybridOptions`` and of ``Physics``.
+    """Build options of cells from names and values: those of ``HybridOptions`` and of ``Physics``.
 
     Raises ImcsimError for names and values that are unknown.
     """
-    own = {f.name: f.default for f in fields(HybridOptions) if f.name != "physics"}
+    weight_options = {f.name: f.default for f in fields(HybridOptions) if f.name != "physics"}
     physical = {f.name: f.default for f in fields(Physics)}
-    known = own | physical
+    known = weight_options | physical
     for name, value in given.items():
         if name not in known:
             raise ImcsimError(f"--option {name}", "there is no such option", did_you_mean(name, known))
@@ -148,11 +149,11 @@ def hybrid_options(given: Mapping[str, Any]) -> HybridOptions:
             hint = f"give something like {str(known[name]).lower()}"
             raise ImcsimError(f"--option {name}", f"cannot be {value!r}", hint)
     physics = replace(Physics(), **{name: value for name, value in given.items() if name in physical})
-    return HybridOptions(physics, **{name: value for name, value in given.items() if name in own})
+    return HybridOptions(physics, **{name: value for name, value in given.items() if name in weight_options})
 
 
 def _alike(value: Any, default: Any) -> bool:
-    """Whether a value is of the kind of a default; whole numbers are reals too, truths are no numbers."""
+    """Say whether a value is of the kind of a default; whole numbers are reals too, truths are no numbers."""
     if isinstance(default, float):
         return isinstance(value, int | float) and not isinstance(value, bool)
     return type(value) is type(default)
