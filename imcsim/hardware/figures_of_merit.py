@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from imcsim.hardware.actions import ADC_CONVERT, ARRAY_READ, DAC_DRIVE, SAMPLE_HOLD_HOLD, SHIFT_ADD_ADD
 from imcsim.hardware.cost_table import CostTable
 from imcsim.hardware.hardware import Hardware, Precision
 from imcsim.util import units
@@ -28,9 +29,9 @@ def mvm_energy_pj(hardware: Hardware, precision: Precision) -> float:
     costs, rows, columns = CostTable.of(hardware), hardware.crossbar.rows, hardware.crossbar.columns
     digits = -(-precision.input_bits // hardware.crossbar.dac_bits)
     conversions = columns * hardware.input_phases(precision.input_bits, rows)
-    energy = digits * rows * (costs.price_pj("dac", "drive") + columns * costs.price_pj("array", "read"))
-    for component, action in (("sample_hold", "hold"), ("adc", "convert"), ("shift_add", "add")):
-        energy += conversions * costs.price_pj(component, action)
+    energy = digits * rows * (costs.price_pj(*DAC_DRIVE) + columns * costs.price_pj(*ARRAY_READ))
+    for action in (SAMPLE_HOLD_HOLD, ADC_CONVERT, SHIFT_ADD_ADD):
+        energy += conversions * costs.price_pj(*action)
     return energy * hardware.weight_columns(precision.weight_bits)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import NonNegativeFloat, PositiveFloat, model_validator
 
 from imcsim.hardware import provenance
+from imcsim.hardware.actions import PULSES_COINCIDE, PULSES_COMPARE, READ, RESET, SET, Component
 from imcsim.hardware.price_row import PriceRow
 from imcsim.util import config
 from imcsim.util.config import Spec
@@ -30,7 +31,7 @@ class PcmDevice(Spec):
 
     def part(self, source: str) -> PriceRow:
         """Return the price row of such devices on one crossbar."""
-        prices = {"read": self.read_pj, "set": self.set_pj, "reset": self.reset_pj}
+        prices = {READ: self.read_pj, SET: self.set_pj, RESET: self.reset_pj}
         return PriceRow(per="crossbar", area_um2=0, peak_uw=0, actions_pj=prices, source=source)
 
 
@@ -71,12 +72,12 @@ class UpdateCircuit(Spec):
 
     def parts(self) -> dict[str, PriceRow]:
         """Return the price rows ``accumulator``, ``pair`` and ``pulses``."""
-        trains = {"compare": self.compare_pj, "coincide": self.coincide_pj}
+        trains = {PULSES_COMPARE.action: self.compare_pj, PULSES_COINCIDE.action: self.coincide_pj}
         source = f"{self.source('compare_pj')}; {self.source('coincide_pj')}"
         return {
-            "accumulator": self.accumulator.part(self.source("accumulator.set_pj")),
-            "pair": self.pair.part(self.source("pair.set_pj")),
-            "pulses": PriceRow(per="crossbar", area_um2=0, peak_uw=0, actions_pj=trains, source=source),
+            Component.ACCUMULATOR: self.accumulator.part(self.source("accumulator.set_pj")),
+            Component.PAIR: self.pair.part(self.source("pair.set_pj")),
+            Component.PULSES: PriceRow(per="crossbar", area_um2=0, peak_uw=0, actions_pj=trains, source=source),
         }
 
     def source(self, key: str) -> str:

@@ -1,8 +1,9 @@
-"""What a scheme decides: phases of operations over crossbars, and nothing about time or energy.
+"""Define what a scheme decides: phases of operations over crossbars, and nothing about time or energy.
 
 A plan is a list of *phases* that follow one another strictly: a phase starts when the one before has ended.
 Inside a phase all operations run together, each as soon as its inputs, its output buffer and its resources allow.
-Schemes are open (one file each); the operations are a closed set, and `timing.py` knows what each one costs.
+Schemes are open, one file each, and so are the operations: what a kind costs and how its vectors follow one another is
+told by one file for each kind in ``timing/recipes``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from imcsim.workload.workload import Layer, WeightedLayer
 
 @dataclass(frozen=True)
 class Region:
-    """Crossbars that an operation uses: ``copies`` copies of ``crossbars`` crossbars from ``first`` on."""
+    """Name the crossbars of an operation: ``copies`` copies of ``crossbars`` crossbars from ``first`` on."""
 
     first: int
     crossbars: int  # of one copy
@@ -27,11 +28,49 @@ class Region:
 
     @property
     def total(self) -> int:
+        """Return the crossbars of all copies."""
         return self.crossbars * self.copies
 
 
+class Operation:
+    """Describe what a phase asks of the chip; every kind is a frozen dataclass with at least these fields.
+
+    ``layer``: the layer on whose row of a report it is booked. ``region``: the crossbars that it uses, or whose tiles
+    do its digital work.
+    """
+
+    name: str
+    layer: str | Layer
+    region: Region
+
+    @property
+    def layer_name(self) -> str:
+        """Return the name of the layer."""
+        return self.layer if isinstance(self.layer, str) else self.layer.name
+
+
+class Compute(Operation):
+    """Read the inputs of a layer and deliver its output to others.
+
+    ``absorbed``: element-wise layers that are done together with it, in their order.
+    """
+
+    layer: Layer
+    absorbed: tuple[Layer, ...] = ()
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Return the names under which it delivers its output; others read the last of them."""
+        return tuple(layer.name for layer in (self.layer, *self.absorbed))
+
+    @property
+    def stored(self) -> TileGrid | None:
+        """Return how its layer's weights lie on crossbars, where they have such crossbars to themselves."""
+        return None
+
+
 @dataclass(frozen=True)
-class Program:
+class Program(Operation):
     """Write a layer's weights into crossbars; one vector is one crossbar of one copy."""
 
     name: str
@@ -43,8 +82,8 @@ class Program:
 
 
 @dataclass(frozen=True)
-class Mvm:
-    """A layer, or one pass of it, on weights that are there; one vector is one output position."""
+class Mvm(Compute):
+    """Compute a layer, or one pass of it, on weights that are there; one vector is one output position."""
 
     name: str
     layer: WeightedLayer
@@ -53,10 +92,23 @@ class Mvm:
     absorbed: tuple[Layer, ...] = ()  # element-wise layers done in the same digital stage
     partial: bool = False  # an earlier pass: its results wait in the buffer for the next one
 
+    @property
+    def partial_sums(self) -> str:
+        """Return the name of what waits between two passes of its layer."""
+        return f"{self.layer.name} (partial sums)"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return (self.partial_sums,) if self.partial else super().outputs
+
+    @property
+    def stored(self) -> TileGrid:
+        return self.grid
+
 
 @dataclass(frozen=True)
 class Basis:
-    """A global basis and how its column results become kernels.
+    """Describe a global basis and how its column results become kernels.
 
     ``elements``: 'synthetic', of which nothing is known; 'hadamard', +-1 in orthogonal rows, from which dense
     integer coefficients rebuild every kernel exactly; or the file of a fitted one.
@@ -74,14 +126,14 @@ class Basis:
 
     @property
     def coefficient_bits(self) -> int:
-        """Bits stored for one coefficient: magnitude, sign and, unless all are there, the index of its basis vector."""
+        """Return the bits of a coefficient: magnitude, sign and, unless all are there, the index of its vector."""
         index = 0 if self.nonzeros == self.vectors else (self.vectors - 1).bit_length()
         return self.coeff_bits + 1 + index
 
 
 @dataclass(frozen=True)
 class Segments:
-    """How a layer is cut for the basis: ``count`` segments per position, ``kernels`` combined in each.
+    """Describe how a layer is cut for the basis: ``count`` segments per position, ``kernels`` combined in each.
 
     ``rows``: inputs of the longest segment. ``terms``: segments that add up to one output. ``nonzeros``: coefficients
     of one (segment, kernel), ``masks``: bit planes of them that are converted where sums are analog; both on average.
@@ -102,8 +154,8 @@ class Segments:
 
 
 @dataclass(frozen=True)
-class BasisMvm:
-    """A layer as combinations of the global basis; one vector is one segment of one output position."""
+class BasisMvm(Compute):
+    """Compute a layer as combinations of the global basis; one vector is one segment of one output position."""
 
     name: str
     layer: WeightedLayer
@@ -114,8 +166,8 @@ class BasisMvm:
 
 
 @dataclass(frozen=True)
-class Digital:
-    """A layer on the digital units; one vector is one position (of the input, for a global pooling)."""
+class Digital(Compute):
+    """Compute a layer on the digital units; one vector is one position (of the input, for a global pooling)."""
 
     name: str
     layer: Layer
@@ -124,8 +176,8 @@ class Digital:
 
 
 @dataclass(frozen=True)
-class Load:
-    """Bytes from DRAM that a layer needs: its coefficients, or the weights of a digital layer."""
+class Load(Operation):
+    """Load bytes from DRAM that a layer needs: its coefficients, or the weights of a digital layer."""
 
     name: str
     layer: str
@@ -135,8 +187,8 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Source:
-    """A tensor from outside, fetched from DRAM; one vector is one row of an image, or one token."""
+class Source(Compute):
+    """Fetch a tensor from outside, out of DRAM; one vector is one row of an image, or one token."""
 
     name: str
     layer: Layer
@@ -144,8 +196,8 @@ class Source:
 
 
 @dataclass(frozen=True)
-class TransposeMvm:
-    """Errors of a layer's inputs, from those of its outputs; one vector is one output position of the layer.
+class TransposeMvm(Compute):
+    """Compute errors of a layer's inputs from those of its outputs; one vector is one output position of the layer.
 
     The crossbars are those of ``forward``, read the other way: N errors on the bitlines, K results on the wordlines,
     which are added into the errors of the inputs. ``layer``: these errors, as others read them.
@@ -161,8 +213,8 @@ class TransposeMvm:
 
 
 @dataclass(frozen=True)
-class OuterProduct:
-    """Inputs times errors of a layer, added up; one vector is one output position of the layer.
+class OuterProduct(Compute):
+    """Add up inputs times errors of a layer; one vector is one output position of the layer.
 
     ``layer`` reads the inputs of ``forward`` and the errors of its outputs. ``method``: 'digital' multiplies, a number
     is the slots of pulse trains that meet. ``adds``: to the sum of the images before.
@@ -175,12 +227,15 @@ class OuterProduct:
     region: Region
     method: Literal["digital"] | int
     adds: bool
-    absorbed: tuple[Layer, ...] = ()  # nothing is done with its sums
 
 
-@dataclass(frozen=True)
-class Update:
-    """A part of changing a layer's weights, row by row; one vector is one crossbar. ``after``: the part before it."""
+@dataclass(frozen=True, kw_only=True)
+class Update(Operation):
+    """Do a part of changing a layer's weights, row by row; one vector is one crossbar.
+
+    ``after``: the operation of this phase behind which it comes, crossbar by crossbar. ``per_image``: it happens for
+    every image, or else once per phase.
+    """
 
     name: str
     layer: str
@@ -189,11 +244,11 @@ class Update:
     weight_bits: int
     rates: UpdateRates
     circuit: UpdateCircuit
-    after: str  # an operation of this phase, or 'nothing'
-    per_image: bool  # or once per phase
+    after: str | None
+    per_image: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AccumulatorUpdate(Update):
     """Add the gradient to what was accumulated, in binary cells ('pcm') or in a digital memory; one vector there."""
 
@@ -201,25 +256,21 @@ class AccumulatorUpdate(Update):
     bits: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Carry(Update):
-    """SET pulses on the pairs whose accumulator overflows."""
+    """Give SET pulses to the pairs whose accumulator overflows."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RefreshPairs(Update):
-    """Its share of a check of all pairs every so many ``updates``, and of rewriting those that are selected."""
+    """Take a share of checking all pairs every so many ``updates``, and of rewriting those that are selected."""
 
     updates: int
 
 
-Operation = Program | Mvm | BasisMvm | Digital | Load | Source | TransposeMvm | OuterProduct | Update
-Compute = Mvm | BasisMvm | Digital | Source | TransposeMvm | OuterProduct
-
-
 @dataclass(frozen=True)
 class Phase:
-    """Operations that run together; the next phase starts when all of them have ended."""
+    """Hold operations that run together; the next phase starts when all of them have ended."""
 
     name: str
     operations: tuple[Operation, ...]
@@ -227,7 +278,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Plan:
-    """A scheme's decision for one workload on one chip.
+    """Hold a scheme's decision for one workload on one chip.
 
     ``setup`` holds the writes that happen once in the device's life (resident weights, the basis): reported, and not
     charged to inferences.
@@ -245,7 +296,7 @@ class Plan:
 
     @property
     def writes_by_crossbar(self) -> dict[int, int]:
-        """How often each crossbar is written for one batch; none that is not."""
+        """Return how often each crossbar is written for one batch, without those that are not."""
         writes: dict[int, int] = {}
         for operation in self.operations():
             if isinstance(operation, Program):
@@ -254,10 +305,11 @@ class Plan:
         return writes
 
     def operations(self) -> Iterator[Operation]:
+        """Yield all operations of one batch, phase by phase."""
         for phase in self.phases:
             yield from phase.operations
 
     def programs(self) -> Iterator[Program]:
-        """All writes: those of the setup, then those of one batch, in order."""
+        """Yield all writes: those of the setup, then those of one batch, in order."""
         yield from self.setup
         yield from (operation for operation in self.operations() if isinstance(operation, Program))

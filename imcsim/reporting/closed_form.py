@@ -1,4 +1,4 @@
-"""What a plan needs when nothing waits for anything else, and what else held a run that took longer."""
+"""Compute what a plan needs when nothing waits for anything else, and name what held a run that took longer."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from typing import Any
 import numpy as np
 
 from imcsim.timing.engine.contract import Job
+from imcsim.timing.engine.resource_kind import ResourceKind
 from imcsim.timing.execution import Execution
 
-COUNTED = ("crossbar", "adc", "write", "digital")  # kinds of resources whose work the closed forms count
 CLOSE_FRAC = 0.01  # a run that takes so much longer than its closed form has waited for something else
 
 
 @dataclass(frozen=True)
 class ClosedForm:
-    """The closed form of a plan: cycles per inference = ``write_cycles`` / batch + ``image_cycles``."""
+    """Hold the closed form of a plan: cycles per inference = ``write_cycles`` / batch + ``image_cycles``."""
 
     write_cycles: float
     image_cycles: float
 
     def at(self, batch: float) -> float:
+        """Return the cycles per inference of a batch."""
         return self.write_cycles / batch + self.image_cycles
 
 
 def closed_form_cycles(trace: Execution) -> float:
-    """Cycles per inference where every phase takes what its busiest crossbars, ADCs, drivers or digital units need."""
+    """Return cycles per inference where each phase takes what its busiest crossbars, ADCs, drivers or units need."""
     return sum(_busiest_ps(job, trace.batch) for job in trace.jobs) / trace.hardware.period_ps / trace.batch
 
 
 def line(trace: Execution) -> ClosedForm | None:
-    """The closed form as a function of the batch; None where a phase both writes and computes."""
+    """Return the closed form as a function of the batch; None where a phase both writes and computes."""
     writes = images = 0.0
     for job in trace.jobs:
         kinds = {op.per_image for op in job.operations if any(_is_work(job, stage.resource) for stage in op.stages)}
@@ -47,11 +48,11 @@ def line(trace: Execution) -> ClosedForm | None:
 
 
 def _is_work(job: Job, resource: int) -> bool:
-    return job.resources[resource].kind in COUNTED
+    return job.resources[resource].kind.works
 
 
 def _work_ps(job: Job, batch: int) -> dict[int, float]:
-    """Time that all units of each counted resource need for their work, shared evenly."""
+    """Return the time that all units of each place of work need, shared evenly."""
     work: dict[int, float] = defaultdict(float)
     for op in job.operations:
         for stage in op.stages:
@@ -62,7 +63,7 @@ def _work_ps(job: Job, batch: int) -> dict[int, float]:
 
 
 def _busiest_ps(job: Job, batch: int) -> float:
-    """The same in whole turns: ceil(vectors / units) of the shortest vector, and no less than the longest vector."""
+    """Return the time in whole turns: ceil(vectors / units) of the shortest vector, at least the longest vector."""
     turns: list[float] = []
     for op in job.operations:
         n_vectors = op.n_vectors * (batch if op.per_image else 1)
@@ -74,11 +75,11 @@ def _busiest_ps(job: Job, batch: int) -> float:
 
 
 def waited_for(summary: Mapping[str, Any], closed_form: float) -> str:
-    """What held a run that took longer than its closed form."""
+    """Return what held a run that took longer than its closed form."""
     if summary["cycles_per_inference"] <= closed_form * (1 + CLOSE_FRAC):
         return ""
     shares = {kind: share for kind, share in summary["critical_percent_by_kind"].items() if share >= 100 * CLOSE_FRAC}
-    others = {kind: share for kind, share in shares.items() if kind not in COUNTED}
+    others = {kind: share for kind, share in shares.items() if not ResourceKind(kind).works}
     reasons = [f"{share:.0f} % of the time goes to {kind}" for kind, share in others.items()]
     excess = 100 * (1 - closed_form / summary["cycles_per_inference"])
     if sum(others.values()) < excess / 2:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from imcsim.hardware.actions import ADC_CONVERT, CELL_VERIFY
 from imcsim.hardware.cost_table import CostTable
 from imcsim.reporting import tables
 from imcsim.reporting.assumptions import assumptions, notes
@@ -86,9 +87,9 @@ def _counts(execution: Execution) -> dict[str, float]:
     return {
         "cells_written": float(sum(work.cells for work in works)),
         "write_pulses": float(sum(work.pulses for work in works)),
-        "verify_reads": totals.get(("cell", "verify"), 0.0),
+        "verify_reads": totals.get(CELL_VERIFY, 0.0),
         "cells_failed": float(sum(work.failed for work in works)),
-        "adc_conversions": totals.get(("adc", "convert"), 0.0) / execution.batch,
+        "adc_conversions": totals.get(ADC_CONVERT, 0.0) / execution.batch,
         "macs": execution.workload.n_macs,
     }
 

@@ -1,4 +1,4 @@
-"""The tables of a report: what each stage, operation, layer and resource did, as pandas DataFrames.
+"""Tabulate what each stage, operation, layer and resource did, as pandas DataFrames.
 
 Times are of the whole batch; energies and conversions are per inference (``docs/report.md`` lists every column).
 """
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imcsim.hardware.actions import ADC_CONVERT, Component
 from imcsim.hardware.cost_table import CostTable
-from imcsim.mapping.plan import Mvm
+from imcsim.mapping.plan import Compute
 from imcsim.timing.engine.contract import UNLIMITED, Job, JobOp, JobResult, Stage
+from imcsim.timing.engine.resource_kind import ResourceKind
 from imcsim.timing.execution import Amounts, Execution
 from imcsim.util import units
 
@@ -29,26 +31,17 @@ OPERATION_COLUMNS = [
 
 
 LEAST_PERCENT = 1.0  # share of the critical path that is worth a sentence
-_PLACES = {  # kind of resource -> what the time goes to
-    "write": "writing crossbars, {n} at once",
-    "crossbar": "crossbars that compute",
-    "adc": "ADCs that crossbars share",
-    "bus": "buses between buffers and crossbars",
-    "digital": "digital units",
-    "link": "the network on chip",
-    "dram": "DRAM",
-}
 
 
 # -- what everything else is summed from -------------------------------------------------------------------------------
 
 
 def stages(trace: Execution) -> DataFrame:
-    """One row per stage of every operation of every phase; ps of the whole batch, ``stage`` from 0."""
+    """Return a row per stage of every operation of every phase; ps of the whole batch, ``stage`` from 0."""
     import pandas as pd
 
     rows = [
-        (j, job.name, result.makespan_ps, op.name, op.layer, s, resource.name, resource.kind, resource.capacity,
+        (j, job.name, result.makespan_ps, op.name, op.layer, s, resource.name, str(resource.kind), resource.capacity,
          _held_ps(op, stage, result), int(result.queued_ps[i, s]), int(result.critical_ps[i, s]))
         for j, (job, result) in enumerate(zip(trace.jobs, trace.results, strict=True))
         for i, op in enumerate(job.operations)
@@ -59,14 +52,23 @@ def stages(trace: Execution) -> DataFrame:
 
 
 def operations(trace: Execution) -> DataFrame:
-    """One row per operation of every phase: first grant, last completion, waiting for inputs and for room; ps.
+    """Return a row per operation of every phase: first grant, last completion, waiting for inputs and for room; ps.
 
     ``resource`` is the one that its vectors hold longest: waiting at its door is booked there.
     """
     import pandas as pd
 
     rows = [
-        (job.name, op.name, op.layer, main.name, main.kind, *span, int(result.starved_ps[i]), int(result.blocked_ps[i]))
+        (
+            job.name,
+            op.name,
+            op.layer,
+            main.name,
+            str(main.kind),
+            *span,
+            int(result.starved_ps[i]),
+            int(result.blocked_ps[i]),
+        )
         for job, result, offset in zip(trace.jobs, trace.results, trace.offsets_ps, strict=True)
         for i, (op, span) in enumerate(zip(job.operations, _spans(job, result, offset), strict=True))
         for main in [job.resources[main_stage(job, op).resource]]
@@ -75,7 +77,7 @@ def operations(trace: Execution) -> DataFrame:
 
 
 def main_stage(job: Job, op: JobOp) -> Stage:
-    """The stage that holds a limited resource longest; the last one where no resource is limited."""
+    """Return the stage that holds a limited resource longest; the last one where no resource is limited."""
     limited = [stage for stage in op.stages if job.resources[stage.resource].capacity != UNLIMITED]
     return max(limited, key=lambda stage: float(np.mean(stage.hold_ps)), default=op.stages[-1])
 
@@ -86,7 +88,7 @@ def _held_ps(op: JobOp, stage: Stage, result: JobResult) -> int:
 
 
 def _spans(job: Job, result: JobResult, offset_ps: int) -> list[tuple[int, int]]:
-    """First grant and last completion; images that were not simulated shift the completion as they do the makespan."""
+    """Return first grant and last completion; images not simulated shift the completion as they do the makespan."""
     ends = [int(times.end_ps.max()) for times in result.times]
     later = result.makespan_ps - max(ends, default=0)
     return [
@@ -99,7 +101,7 @@ def _spans(job: Job, result: JobResult, offset_ps: int) -> list[tuple[int, int]]
 
 
 def energy(trace: Execution, costs: CostTable) -> DataFrame:
-    """Amount, price and energy of each action per inference; leakage is the last row, its amount in ns."""
+    """Return amount, price and energy of each action per inference; leakage is the last row, its amount in ns."""
     import pandas as pd
 
     frame = _priced(trace.amounts(), costs)
@@ -109,14 +111,16 @@ def energy(trace: Execution, costs: CostTable) -> DataFrame:
         for component, action, price, amount in totals.itertuples(index=False)
     ]
     time_ns = trace.makespan_ps / units.PS_PER_NS / trace.batch
-    rows.append(("leakage", "ns", time_ns, units.pj(costs.leakage_uw, units.PS_PER_NS), "leakage_uw of all parts"))
+    rows.append(
+        (Component.LEAKAGE.value, "ns", time_ns, units.pj(costs.leakage_uw, units.PS_PER_NS), "leakage_uw of all parts")
+    )
     table = pd.DataFrame(rows, columns=["component", "action", "amount", "price_pj", "source"])
     table.insert(4, "energy_pj", table["amount"] * table["price_pj"])
     return table
 
 
 def energy_of(amounts: Amounts, costs: CostTable) -> float:
-    """Energy of some amounts, pJ."""
+    """Return the energy of some amounts, pJ."""
     return float(sum(amount * costs.price_pj(component, action) for (_, component, action), amount in amounts.items()))
 
 
@@ -130,9 +134,9 @@ def _priced(amounts: Amounts, costs: CostTable) -> DataFrame:
 # -- resources and the critical path -----------------------------------------------------------------------------------
 
 
-def resources(trace: Execution, parts: DataFrame, doors: DataFrame) -> DataFrame:
-    """One row per limited resource, over the phases in which it takes part; cycles x units of the batch."""
-    limited = parts[parts["capacity"] != UNLIMITED]
+def resources(trace: Execution, stage_table: DataFrame, operation_table: DataFrame) -> DataFrame:
+    """Return a row per limited resource, over the phases in which it takes part; cycles x units of the batch."""
+    limited = stage_table[stage_table["capacity"] != UNLIMITED]
     keys = ["resource", "kind"]
     sums = limited.groupby(keys, sort=False).agg(
         capacity=("capacity", "max"), busy=("busy_ps", "sum"), queued=("queued_ps", "sum")
@@ -141,7 +145,9 @@ def resources(trace: Execution, parts: DataFrame, doors: DataFrame) -> DataFrame
     present = present.assign(offered=present["phase_ps"] * present["capacity"])
     sums[["span", "offered"]] = present.groupby(keys, sort=False)[["phase_ps", "offered"]].sum()
     sums["idle"] = sums["offered"] - sums["busy"]
-    waits = doors.groupby(keys, sort=False)[["starved_ps", "blocked_ps"]].sum().reindex(sums.index, fill_value=0)
+    waits = (
+        operation_table.groupby(keys, sort=False)[["starved_ps", "blocked_ps"]].sum().reindex(sums.index, fill_value=0)
+    )
     sums["starved"], sums["blocked"] = waits["starved_ps"], waits["blocked_ps"]
     times = ["span", "busy", "idle", "queued", "starved", "blocked"]
     cycles = (sums[times] / trace.hardware.period_ps).add_suffix("_cycles")
@@ -149,9 +155,9 @@ def resources(trace: Execution, parts: DataFrame, doors: DataFrame) -> DataFrame
     return sums[["capacity"]].join(cycles).assign(utilisation_frac=utilisation).reset_index()
 
 
-def critical_path(trace: Execution, parts: DataFrame) -> DataFrame:
-    """The stages that held the makespan, the longest first; the times sum to it."""
-    held = parts[parts["critical_ps"] > 0].sort_values("critical_ps", ascending=False, kind="stable")
+def critical_path(trace: Execution, stage_table: DataFrame) -> DataFrame:
+    """Return the stages that held the makespan, the longest first; the times sum to it."""
+    held = stage_table[stage_table["critical_ps"] > 0].sort_values("critical_ps", ascending=False, kind="stable")
     frame = held[["phase", "operation", "layer", "stage", "resource", "kind", "capacity"]].reset_index(drop=True)
     frame["time_ns"] = (held["critical_ps"] / units.PS_PER_NS).to_numpy()
     frame["percent"] = percent(held["critical_ps"], trace.makespan_ps).to_numpy()
@@ -159,7 +165,7 @@ def critical_path(trace: Execution, parts: DataFrame) -> DataFrame:
 
 
 def percent(part_ps: Series[Any], whole_ps: int) -> Series[Any]:
-    """Shares in per cent; zeros of nothing."""
+    """Return shares in per cent; zeros of nothing."""
     return part_ps * (100.0 / whole_ps if whole_ps else 0.0)
 
 
@@ -167,19 +173,19 @@ def percent(part_ps: Series[Any], whole_ps: int) -> Series[Any]:
 
 
 def bottleneck(path: DataFrame) -> list[dict[str, Any]]:
-    """Kinds of resources by their share of a critical path, each with the resource and the layer that hold most."""
+    """Return the kinds of resources by share of a critical path, with the resource and the layer that hold most."""
     shares = percent_by_kind(path)
     return [_blame(kind, share, path[path["kind"] == kind]) for kind, share in shares.items() if share >= LEAST_PERCENT]
 
 
 def _blame(kind: str, share: float, held: DataFrame) -> dict[str, Any]:
-    """Such as: 61.3 % of the time goes to writing crossbars, 256 at once; the largest part is layer fc (20.1 %)."""
+    """Say: 61.3 % of the time goes to writing crossbars, 256 at once; the largest part is layer fc (20.1 %)."""
     worst = {}
     for column in ("resource", "layer"):
         sums = held.groupby(column, sort=False)["percent"].sum()
         worst[column] = str(sums.idxmax()), float(sums.max())
     resource, layer = worst["resource"], worst["layer"]
-    place = _PLACES.get(kind, "steps that share nothing").format(n=int(held["capacity"].max()))
+    place = ResourceKind(kind).label.format(n=int(held["capacity"].max()))
     sentence = f"{share:.1f} % of the time goes to {place}; the largest part is layer {layer[0]} ({layer[1]:.1f} %)"
     if held["resource"].nunique() > 1 and layer[0] not in resource[0]:
         sentence += f", the busiest place {resource[0]} ({resource[1]:.1f} %)"
@@ -188,13 +194,13 @@ def _blame(kind: str, share: float, held: DataFrame) -> dict[str, Any]:
 
 
 def percent_by_kind(path: DataFrame) -> dict[str, float]:
-    """Shares of a critical path by kind of resource, the largest first."""
+    """Return the shares of a critical path by kind of resource, the largest first."""
     by_kind = path.groupby("kind")["percent"].sum().sort_values(ascending=False, kind="stable")
     return {str(kind): float(share) for kind, share in by_kind.items()}
 
 
 def waiting_ns(table: DataFrame, period_ps: int) -> dict[str, dict[str, float]]:
-    """Time queued for resources of each kind, and waited for inputs and room by the operations that mainly use it."""
+    """Return the time queued for resources by kind, and waited for inputs and room by operations that mainly use it."""
     columns = {"queued_cycles": "queued", "starved_cycles": "starved", "blocked_cycles": "blocked"}
     sums = table.groupby("kind", sort=False)[list(columns)].sum().rename(columns=columns) * period_ps / units.PS_PER_NS
     return {str(kind): {str(name): float(value) for name, value in row.items()} for kind, row in sums.iterrows()}
@@ -204,31 +210,38 @@ def waiting_ns(table: DataFrame, period_ps: int) -> dict[str, dict[str, float]]:
 
 
 def layers(
-    trace: Execution, costs: CostTable, parts: DataFrame, doors: DataFrame, answers: Sequence[Mapping[str, Any]] = ()
+    trace: Execution,
+    costs: CostTable,
+    stage_table: DataFrame,
+    operation_table: DataFrame,
+    layer_values: Sequence[Mapping[str, Any]] = (),
 ) -> DataFrame:
-    """One row per layer that has operations of its own, in execution order; what has another name comes last.
+    """Return a row per layer that has operations of its own, in execution order; what has another name comes last.
 
-    ``answers``: the layers of ``values``.
+    ``stage_table``, ``operation_table``: what ``stages`` and ``operations`` return. ``layer_values``: the layers of
+    ``values``.
     """
     import pandas as pd
 
     kinds = {layer.name: layer.kind for layer in trace.workload.layers}
-    names = [*kinds, *(name for name in dict.fromkeys(doors["layer"]) if name not in kinds)]
-    spans = doors.groupby("layer").agg(start=("start_ps", "min"), end=("end_ps", "max"))
+    names = [*kinds, *(name for name in dict.fromkeys(operation_table["layer"]) if name not in kinds)]
+    spans = operation_table.groupby("layer").agg(start=("start_ps", "min"), end=("end_ps", "max"))
     spans = spans.reindex([name for name in names if name in spans.index])
     index, period = spans.index, trace.hardware.period_ps
-    held = parts.groupby("layer")[["busy_ps", "queued_ps", "critical_ps"]].sum().reindex(index)
-    waits = doors.groupby("layer")[["starved_ps", "blocked_ps"]].sum().reindex(index)
+    held = stage_table.groupby("layer")[["busy_ps", "queued_ps", "critical_ps"]].sum().reindex(index)
+    waits = operation_table.groupby("layer")[["starved_ps", "blocked_ps"]].sum().reindex(index)
     amounts = _priced(trace.amounts(), costs)
     energy_pj = (amounts["amount"] * amounts["price_pj"]).groupby(amounts["layer"]).sum()
-    conversions = amounts[amounts["action"] == "convert"].groupby("layer")["amount"].sum()
-    saturated = {each["layer"]: each["saturated_frac"] for each in answers}
+    converts = (amounts["component"] == ADC_CONVERT.component) & (amounts["action"] == ADC_CONVERT.action)
+    conversions = amounts[converts].groupby("layer")["amount"].sum()
+    saturated = {values["layer"]: values["saturated_frac"] for values in layer_values}
+    snr_db = {values["layer"]: values["snr"].get("db") for values in layer_values}
     frame = pd.DataFrame({
         "kind": [kinds.get(name, "other") for name in index],
         "start_cycle": spans["start"] / period,
         "span_cycles": (spans["end"] - spans["start"]) / period,
         "busy_cycles": held["busy_ps"] / period,
-        "crossbar_utilisation_frac": _crossbar_utilisation(parts).reindex(index),
+        "crossbar_utilisation_frac": _crossbar_utilisation(stage_table).reindex(index),
         "cell_utilisation_frac": pd.Series(_cell_utilisation(trace), dtype=float).reindex(index),
         "energy_pj": energy_pj.reindex(index).fillna(0.0) / trace.batch,
         "adc_conversions": conversions.reindex(index).fillna(0.0) / trace.batch,
@@ -237,35 +250,35 @@ def layers(
         "starved_cycles": waits["starved_ps"] / period,
         "blocked_cycles": waits["blocked_ps"] / period,
         "critical_percent": percent(held["critical_ps"], trace.makespan_ps),
-        "snr_db": pd.Series({each["layer"]: each["snr"].get("db") for each in answers}, dtype=float).reindex(index),
+        "snr_db": pd.Series(snr_db, dtype=float).reindex(index),
         "saturated_frac": pd.Series(saturated, dtype=float).reindex(index),
     })  # fmt: skip
     return frame.rename_axis("layer").reset_index()
 
 
 def cells_written_by_layer(trace: Execution) -> dict[str, float]:
-    """Cells that the writes of one batch program, by layer: those of all copies, without those that were skipped."""
+    """Return the cells that one batch programs, by layer: those of all copies, without those that were skipped."""
     written: dict[str, float] = {}
     for operation, work in trace.batch_work:
         written[operation.layer] = written.get(operation.layer, 0.0) + work.cells
     return written
 
 
-def _crossbar_utilisation(parts: DataFrame) -> Series[float]:
-    """Busy share of the crossbars that a layer uses, over the phases in which it uses them."""
-    bars = parts[(parts["kind"] == "crossbar") & (parts["capacity"] != UNLIMITED)]
+def _crossbar_utilisation(stage_table: DataFrame) -> Series[float]:
+    """Return the busy share of the crossbars that a layer uses, over the phases in which it uses them."""
+    bars = stage_table[(stage_table["kind"] == ResourceKind.CROSSBAR) & (stage_table["capacity"] != UNLIMITED)]
     present = bars.drop_duplicates(["job", "resource", "layer"])
     offered = (present["phase_ps"] * present["capacity"]).groupby(present["layer"]).sum()
     return bars.groupby("layer")["busy_ps"].sum() / offered.where(offered > 0)
 
 
 def _cell_utilisation(trace: Execution) -> dict[str, float]:
-    """Cells that hold weights, as a share of all cells of the crossbars of a layer's passes."""
+    """Return the cells that hold weights, as a share of all cells of the crossbars of a layer's passes."""
     used: dict[str, list[int]] = {}
     for operation in trace.plan.operations():
-        if isinstance(operation, Mvm):
+        if isinstance(operation, Compute) and operation.stored:
             cells = used.setdefault(operation.layer.name, [0, 0])
-            cells[0] += sum(operation.grid.cells)
-            cells[1] += operation.grid.crossbars
+            cells[0] += sum(operation.stored.cells)
+            cells[1] += operation.stored.crossbars
     bar = trace.hardware.crossbar
     return {name: cells / (crossbars * bar.rows * bar.columns) for name, (cells, crossbars) in used.items()}

@@ -36,10 +36,11 @@ def reach(layer: Layer, inputs: list[Layer], index: int) -> Reach:
     if isinstance(layer, Concat) and layer.axis == "position":
         return _shifted(n, source.positions, sum(other.positions for other in inputs[:index]))
     keys = isinstance(layer, MatMul) and index == 1  # every position of the first operand meets all of the second
-    return _all(n, source.positions) if keys or n != source.positions else _same(n)
+    return _all(n, source.positions) if keys or n != source.positions else one_by_one(n)
 
 
-def _same(n: int) -> Reach:
+def one_by_one(n: int) -> Reach:
+    """Return that each of ``n`` steps reads one position, in order."""
     count = np.arange(1, n + 1, dtype=np.int64)
     return Reach(count, count)
 

@@ -15,12 +15,13 @@ from dataclasses import replace
 import numpy as np
 
 from imcsim.timing.engine.contract import Job, JobOp, Resource, Stage
+from imcsim.timing.engine.resource_kind import ResourceKind
 
 
 def without_private_links(name: str, resources: Sequence[Resource], operations: Sequence[JobOp]) -> Job:
     """Return the job without the links that only one operation uses; each flow keeps its first link or two."""
     users = Counter(index for op in operations for index in {stage.resource for stage in op.stages})
-    private = {i for i, resource in enumerate(resources) if resource.kind == "link" and users[i] == 1}
+    private = {i for i, resource in enumerate(resources) if resource.kind == ResourceKind.LINK and users[i] == 1}
     kept = [replace(op, stages=_shortened(op.stages, resources, private)) for op in operations]
     used = sorted({stage.resource for op in kept for stage in op.stages})
     number = {old: new for new, old in enumerate(used)}
@@ -33,7 +34,7 @@ def without_private_links(name: str, resources: Sequence[Resource], operations: 
 def _shortened(stages: tuple[Stage, ...], resources: Sequence[Resource], private: set[int]) -> tuple[Stage, ...]:
     result: list[Stage] = []
     for stage in stages:
-        follows_link = len(result) > 1 and resources[result[-1].resource].kind == "link"
+        follows_link = len(result) > 1 and resources[result[-1].resource].kind == ResourceKind.LINK
         if stage.resource in private and follows_link and np.min(stage.latency_ps) > 0:
             before = result.pop()
             result.append(replace(before, latency_ps=before.latency_ps + stage.latency_ps))

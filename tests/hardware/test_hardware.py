@@ -17,8 +17,9 @@ from rich.console import Console
 
 from imcsim.hardware import adcs as converters
 from imcsim.hardware import figures_of_merit
+from imcsim.hardware.actions import PRICED
 from imcsim.hardware.adcs import survey
-from imcsim.hardware.cost_table import ACTIONS, CostTable
+from imcsim.hardware.cost_table import CostTable
 from imcsim.hardware.hardware import IDEAL_PARTS, Hardware, IdealPart, idealise, load_hardware, override
 from imcsim.reporting.explain import hardware as explain
 from imcsim.util import presets, units
@@ -46,7 +47,7 @@ def test_every_preset_is_sourced_priced_and_closes(name: str) -> None:
     assert hardware.name == name
     assert all(hardware.source(key) for key in hardware.numbers())
     costs = CostTable.of(hardware)
-    for component, action in ACTIONS:
+    for component, action in PRICED:
         if costs.price_pj(component, action) == 0:
             assert any(word in costs.source(component, action) for word in ("included", "assumed"))
     assert costs.area_um2 == pytest.approx(hardware.area_um2)

@@ -46,6 +46,12 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
+def block_with(page: Path, language: str, text: str) -> str:
+    """The one code block of a page that has a text in it."""
+    (block,) = (block for block in blocks(page, language) if text in block)
+    return block
+
+
 def test_python_example_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (code,) = blocks(ROOT / "README.md", "python")
@@ -53,7 +59,7 @@ def test_python_example_of_the_readme(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_preset_of_the_page_on_extending(tmp_path: Path) -> None:
-    (preset,) = blocks(ROOT / "docs" / "extend.md", "yaml")
+    preset = block_with(ROOT / "docs" / "extend.md", "yaml", "name: fine-pitch")
     path = tmp_path / "fine-pitch.yaml"
     path.write_text(preset)
     chip = imcsim.load_hardware(str(path))
@@ -62,7 +68,7 @@ def test_the_preset_of_the_page_on_extending(tmp_path: Path) -> None:
 
 
 def test_the_scheme_of_the_page_on_extending(tmp_path: Path) -> None:
-    (scheme,) = blocks(ROOT / "docs" / "extend.md", "python")
+    scheme = block_with(ROOT / "docs" / "extend.md", "python", "class OneCopy")
     path = tmp_path / "one_copy.py"
     path.write_text(scheme)
     mine = imcsim.run("resnet20_cifar", "rram-256", str(path)).summary

@@ -18,6 +18,7 @@ from imcsim.mapping.plan import Mvm, Phase, Plan, Program, Region
 from imcsim.mapping.tiling import cut
 from imcsim.reporting.run_spec import RunSpec
 from imcsim.timing.engine.contract import Job, JobOp, JobResult, OpTimes, Resource, Stage
+from imcsim.timing.engine.resource_kind import ResourceKind
 from imcsim.timing.execution import Execution
 from imcsim.workload.layers import Input, Linear
 from imcsim.workload.workload import Workload
@@ -49,7 +50,7 @@ def ints(values: object) -> np.ndarray:
 def writing() -> tuple[Job, JobResult]:
     job = Job(
         "write a",
-        (Resource("write", "write", 2),),
+        (Resource("write", ResourceKind.WRITE, 2),),
         (
             JobOp(
                 "write a", "a", 2, (Stage(0, 100 * NS, 100 * NS),), per_image=False, actions={("cell", "write"): 64.0}
@@ -63,7 +64,11 @@ def writing() -> tuple[Job, JobResult]:
 
 
 def computing() -> tuple[Job, JobResult]:
-    resources = (Resource("bus[0]", "bus", 1), Resource("crossbars[a]", "crossbar", 1), Resource("adc[0]", "adc", 1))
+    resources = (
+        Resource("bus[0]", ResourceKind.BUS, 1),
+        Resource("crossbars[a]", ResourceKind.CROSSBAR, 1),
+        Resource("adc[0]", ResourceKind.ADC, 1),
+    )
     stages = (Stage(0, 10 * NS, 10 * NS), Stage(1, 40 * NS, 50 * NS))
     job = Job("a", resources, (JobOp("a", "a", 2, stages, actions={("adc", "convert"): 100.0}),))
     times = OpTimes(ints([[[0, 10], [20, 30]], [[10, 50], [90, 130]]]), ints([[60, 100], [140, 180]]))
@@ -81,7 +86,7 @@ def trace() -> Execution:
     jobs, results = zip(writing(), computing(), strict=True)
     once = Job(
         "setup",
-        (Resource("write", "write", 2),),
+        (Resource("write", ResourceKind.WRITE, 2),),
         (
             JobOp(
                 "basis", "basis", 1, (Stage(0, 50 * NS, 50 * NS),), per_image=False, actions={("cell", "write"): 10.0}

@@ -8,6 +8,7 @@ import numpy as np
 
 from imcsim.timing.engine.capacity import least_capacities
 from imcsim.timing.engine.contract import UNLIMITED, Edge, Ints, Job, JobOp, Resource, Stage
+from imcsim.timing.engine.resource_kind import ResourceKind
 
 NS = 1000
 
@@ -29,7 +30,7 @@ class ChipBuilder:
 
     def __init__(self, layers_per_tile: int) -> None:
         self.layers_per_tile = layers_per_tile
-        self.resources: list[Resource] = [Resource("dram", "dram", 2)]
+        self.resources: list[Resource] = [Resource("dram", ResourceKind.DRAM, 2)]
         self.operations: list[JobOp] = []
         self._shared: dict[str, int] = {}
 
@@ -40,7 +41,7 @@ class ChipBuilder:
         return self._shared[name]
 
     def private(self, name: str, kind: str, capacity: int) -> int:
-        self.resources.append(Resource(name, kind, capacity))
+        self.resources.append(Resource(name, ResourceKind(kind), capacity))
         return len(self.resources) - 1
 
     def source(self, side: int) -> int:
@@ -105,7 +106,7 @@ def random_job(seed: int) -> Job:
     """
     rng = np.random.default_rng(seed)
     capacities = [int(c) if c else UNLIMITED for c in rng.choice([0, 1, 1, 1, 2, 3], size=rng.integers(1, 5))]
-    resources = tuple(Resource(f"r{i}", "bus", capacity) for i, capacity in enumerate(capacities))
+    resources = tuple(Resource(f"r{i}", ResourceKind.BUS, capacity) for i, capacity in enumerate(capacities))
     operations: list[JobOp] = []
     for index in range(rng.integers(1, 6)):
         n = int(rng.integers(1, 6))
@@ -152,7 +153,7 @@ def line(*stages: tuple[int, int, int], n_vectors: int = 3, **fields) -> JobOp:
 
 def job_of(*operations: JobOp, capacities: tuple[int, ...] = (1, 1, 1)) -> Job:
     named = tuple(replace(op, name=f"op{i}") for i, op in enumerate(operations))
-    return Job("hand", tuple(Resource(f"r{i}", "bus", c) for i, c in enumerate(capacities)), named)
+    return Job("hand", tuple(Resource(f"r{i}", ResourceKind.BUS, c) for i, c in enumerate(capacities)), named)
 
 
 def one_to_one(producer: int, n: int) -> Edge:

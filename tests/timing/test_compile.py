@@ -19,6 +19,7 @@ from imcsim.reporting.run_spec import RunSpec
 from imcsim.timing import engine
 from imcsim.timing.engine.capacity import least_capacities
 from imcsim.timing.engine.contract import UNLIMITED, Edge, Ints, Job, JobOp, JobResult, OpTimes, Resource, Stage
+from imcsim.timing.engine.resource_kind import ResourceKind
 from imcsim.timing.execution import Execution
 from imcsim.timing.uncontended_links import without_private_links
 from imcsim.workload.layers import Concat, Conv, GlobalPool, Layer, Pool
@@ -75,7 +76,7 @@ def test_private_links_may_go(monkeypatch: pytest.MonkeyPatch, name: str, scheme
 def job_with_links(seed: int, door: bool, least_hop: int) -> tuple[str, list[Resource], list[JobOp]]:
     """Operations that send over some of six links. ``door``: each passes a bus before its first link."""
     rng = np.random.default_rng(seed)
-    resources = [Resource("bus", "bus", 2), *(Resource(f"link{i}", "link", 1) for i in range(6))]
+    resources = [Resource("bus", ResourceKind.BUS, 2), *(Resource(f"link{i}", ResourceKind.LINK, 1) for i in range(6))]
     operations: list[JobOp] = []
     for index in range(rng.integers(2, 6)):
         n, hold, hop = (int(x) for x in rng.integers([1, 1, least_hop], [6, 5, 4]))

@@ -17,7 +17,10 @@ from imcsim.reporting.run_spec import RunSpec
 from imcsim.timing.compile import compile_plan
 from imcsim.timing.engine import run
 from imcsim.timing.engine.contract import UNLIMITED, Job, JobResult, Resource
-from imcsim.timing.recipes import Context, Recipe, left_bytes, read_back_bytes, recipe, weight_fetch
+from imcsim.timing.engine.resource_kind import ResourceKind
+from imcsim.timing.recipes import Context, Recipe, recipe
+from imcsim.timing.recipes.mvm import left_bytes, read_back_bytes
+from imcsim.timing.recipes.program import weight_fetch
 from imcsim.workload import layers
 from imcsim.workload.layers import Layer, Linear, Quantisation
 from imcsim.workload.workload import Workload
@@ -163,7 +166,7 @@ def test_layers_in_one_pool_wait_for_each_other_unless_adcs_are_ideal() -> None:
     workload = network(x(4, 3), fc(4, 4, "a"), fc(4, 4, "b"))
     shared = chip(pool(4, 2), ("bus", "noc", "dram", "digital", "buffer"))
     job, result = engine_run(workload, shared)
-    assert [r for r in job.resources if r.kind == "adc"] == [Resource("adc[pool 0]", "adc", 1)]
+    assert [r for r in job.resources if r.kind == "adc"] == [Resource("adc[pool 0]", ResourceKind.ADC, 1)]
     assert result.makespan_ps == (4 + 2 * 3 * 16 + 2) * CYCLE  # two layers of three vectors, one after another
     assert result.queued_ps.sum() > 0
     job, result = engine_run(workload, idealise(shared, ["adc"]))

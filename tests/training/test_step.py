@@ -26,8 +26,9 @@ from imcsim.reporting.run_spec import RunSpec
 from imcsim.timing import engine
 from imcsim.timing.compile import compile_plan
 from imcsim.timing.engine.contract import UNLIMITED, Job, Stage
-from imcsim.timing.recipes import Context, recipe, scattered
+from imcsim.timing.recipes import Context, recipe
 from imcsim.timing.recipes.steps import n_bytes
+from imcsim.timing.recipes.transpose_mvm import scattered
 from imcsim.timing.recipes.update import row_ns
 from imcsim.training.step.anchor import full_products
 from imcsim.training.step.calibration import simulate_calibration
@@ -266,7 +267,10 @@ def test_time_of_a_row_by_hand() -> None:
     """16 weights, 1.25 bits of each set and 1 reset: 20 and 16 pulses; 0.9 mA are 6 SET or 3 RESET pulses at once."""
     layer = linear("a", "x", 16, 16)
     chip, circuit = small_chip(), CIRCUIT.model_copy(update={"row_current_ma": 0.9})
-    update = AccumulatorUpdate("u", "a", cut(layer, chip), Region(0, 1), 8, RATES, circuit, "nothing", False, "pcm", 7)
+    update = AccumulatorUpdate(
+        name="u", layer="a", grid=cut(layer, chip), region=Region(0, 1), weight_bits=8, rates=RATES, circuit=circuit,
+        after=None, per_image=False, store="pcm", bits=7,
+    )  # fmt: skip
     assert row_ns(update, 16) == 133 + 5 + 4 * 150 + 6 * 40
     asked = recipe(update, Context(chip, network(linear_input(16), layer)))
     assert asked.steps[0].hold_ps.tolist() == [16 * (133 + 5 + 600 + 240) * 1000]

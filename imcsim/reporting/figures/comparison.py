@@ -1,4 +1,4 @@
-"""Figures of a comparison and of a run: cycles against batch, energy by component, critical path."""
+"""Draw figures of a comparison and of a run: cycles against batch, energy by component, critical path."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imcsim.hardware.actions import Component
 from imcsim.reporting.figures.style import COLOURS, GREY, MARKERS, PANEL_INCHES, legend_below, saved_figure
+from imcsim.timing.engine.resource_kind import ResourceKind
 from imcsim.util import units
 
 if TYPE_CHECKING:
@@ -17,16 +19,8 @@ if TYPE_CHECKING:
 
 
 BASELINES = ("reprogram", "reprogram_packed")  # the better of these is the baseline of a crossover
-COMPONENT_COLOURS = {
-    "cell": "#D55E00", "adc": "#0072B2", "array": "#56B4E9", "dac": "#009E73", "digital": "#CC79A7", "dram": "#E69F00",
-    "buffer": "#8C6D31", "bus": "#C9B27C", "router": "#B0413E", "input_register": "#6A4C93",
-    "output_register": "#A98BC9", "shift_add": "#F0E442", "sample_hold": "#4D4D4D", "leakage": "#000000",
-    "other": "#BBBBBB",
-}  # fmt: skip
-KIND_COLOURS = {
-    "write": "#D55E00", "crossbar": "#0072B2", "adc": "#56B4E9", "bus": "#009E73", "link": "#8C6D31",
-    "digital": "#CC79A7", "dram": "#E69F00",
-}  # fmt: skip
+COMPONENT_COLOURS = {component.value: component.colour for component in Component}
+KIND_COLOURS = {kind.value: kind.colour for kind in ResourceKind}
 
 
 Crossing = tuple[str, float]
@@ -50,7 +44,7 @@ def cycles_against_batch(
     writes = list(dict.fromkeys(frame["write"])) if "write" in frame else [""]
     schemes = list(dict.fromkeys(frame["scheme"]))
     inches = (PANEL_INCHES[0] * len(writes) + 0.4, PANEL_INCHES[1] + 0.9)
-    with saved_figure(path, "cycles_against_batch", inches) as (figure, made):
+    with saved_figure(path, "cycles_against_batch", inches) as (figure, files):
         panels = figure.subplots(1, len(writes), sharey=True, squeeze=False)[0]
         for axes, write in zip(panels, writes, strict=True):
             curves = _curves(frame[frame["write"] == write] if write else frame)
@@ -60,7 +54,7 @@ def cycles_against_batch(
         panels[0].set_ylabel("cycles per inference")
         legend_below(figure, panels, len(writes))
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
-    return made
+    return files
 
 
 Curves = Mapping[str, "Series[float]"]
@@ -92,28 +86,28 @@ def _cycles_panel(axes: Axes, curves: Curves, schemes: Sequence[str], crossings:
 
 
 def _crossings(curves: Curves) -> list[Crossing]:
-    """(scheme, batch) where a scheme meets the lower of the baselines, on straight lines between the logarithms."""
+    """Return (scheme, batch) where a scheme meets the lower baseline, on straight lines between the logarithms."""
     base = [curves[name] for name in BASELINES if name in curves]
     if not base:
         return []
     lowest = base[0] if len(base) == 1 else base[0].combine(base[1], min)
-    found = []
+    crossings: list[Crossing] = []
     for scheme, curve in curves.items():
         common = curve.index.intersection(lowest.index)
         if scheme not in BASELINES and len(common) > 1:
             x, y, b = (np.log(np.asarray(values, float)) for values in (common, curve[common], lowest[common]))
-            found += [(scheme, float(np.exp(at))) for at in _zeros(x, y - b)]
-    return found
+            crossings += [(scheme, float(np.exp(at))) for at in _zeros(x, y - b)]
+    return crossings
 
 
 def _zeros(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> list[float]:
-    """Where straight lines through the points change sign."""
+    """Return where straight lines through the points change sign."""
     change = np.flatnonzero(y[:-1] * y[1:] < 0)
     return [float(x[i] - y[i] * (x[i + 1] - x[i]) / (y[i + 1] - y[i])) for i in change]
 
 
 def energy_stack(energies_pj: Mapping[str, Mapping[str, float]], path: str | Path) -> list[Path]:
-    """Share of each component in the energy per inference, one bar per run, with its total at the end.
+    """Draw the share of each component in the energy per inference, one bar per run, with its total at the end.
 
     ``energies_pj``: run -> component -> pJ, such as ``{"static": report.summary["energy_by_component_pj"]}``.
     Components below 1 % everywhere are drawn together. ``path``, return, errors: as ``cycles_against_batch``.
@@ -126,18 +120,18 @@ def energy_stack(energies_pj: Mapping[str, Mapping[str, float]], path: str | Pat
     shown = shares.loc[:, (shares >= 1).any()]
     shown = shown[shown.sum().sort_values(ascending=False, kind="stable").index]
     rest = (100 - shown.sum(axis=1)).clip(lower=0.0)
-    with saved_figure(path, "energy_stack", (7.2, 1.5 + 0.42 * len(shown))) as (figure, made):
+    with saved_figure(path, "energy_stack", (7.2, 1.5 + 0.42 * len(shown))) as (figure, files):
         axes = figure.subplots()
         _stacked(axes, shown.assign(other=rest) if (rest > 0.05).any() else shown, COMPONENT_COLOURS)
         for row, energy_pj in enumerate(total_pj):
             axes.text(101, row, units.si(energy_pj / units.PJ_PER_J, "J", 3), va="center")
         axes.set(xlim=(0, 100), xlabel="share of the energy per inference (%)")
         legend_below(figure, [axes], 2)
-    return made
+    return files
 
 
 def critical_path_bar(critical_path: DataFrame, path: str | Path, n_layers: int = 15) -> list[Path]:
-    """The layers that hold the makespan longest, by kind of resource, in per cent of it.
+    """Draw the layers that hold the makespan longest, by kind of resource, in per cent of it.
 
     ``critical_path``: the table of a report. ``path``, return, errors: as ``cycles_against_batch``.
     """
@@ -146,7 +140,7 @@ def critical_path_bar(critical_path: DataFrame, path: str | Path, n_layers: int 
     top, rest = table.iloc[:n_layers], table.iloc[n_layers:]
     top = top[top.sum().sort_values(ascending=False, kind="stable").index]
     top = top.loc[:, top.max() >= 0.005 * top.to_numpy().sum(axis=1).max(initial=0.0)]
-    with saved_figure(path, "critical_path", (7.2, 1.4 + 0.27 * len(top))) as (figure, made):
+    with saved_figure(path, "critical_path", (7.2, 1.4 + 0.27 * len(top))) as (figure, files):
         axes = figure.subplots()
         length = _stacked(axes, top, KIND_COLOURS)
         for row, share in enumerate(length):
@@ -154,11 +148,11 @@ def critical_path_bar(critical_path: DataFrame, path: str | Path, n_layers: int 
         others = f"; {len(rest)} more layers take {rest.to_numpy().sum():.1f} %" if len(rest) else ""
         axes.set(xlabel=f"share of the makespan (%){others}", xlim=(0, 1.1 * length.max(initial=0.1)))
         legend_below(figure, [axes], 2)
-    return made
+    return files
 
 
 def _stacked(axes: Axes, table: DataFrame, colours: Mapping[str, str]) -> np.ndarray[Any, Any]:
-    """One horizontal bar per row, one piece per column, the first row on top; returns the lengths."""
+    """Draw a horizontal bar per row, a piece per column, the first row on top; return the lengths."""
     left = np.zeros(len(table))
     for column in table:
         width = table[column].to_numpy(float)

@@ -8,10 +8,13 @@ from imcsim.mapping.floorplan import lanes
 from imcsim.reporting.perfetto.phase import PlacedPhase
 from imcsim.reporting.perfetto.tracks import UNITS_SHOWN, Canvas, Slices, units_of
 from imcsim.timing.engine.contract import Ints
+from imcsim.timing.engine.resource_kind import ResourceKind
 from imcsim.timing.execution import Execution
 
 Wait = tuple[str, Ints, Ints]
 """What was waited for, and from when to when."""
+
+OF_GROUPS = (ResourceKind.CROSSBAR, ResourceKind.ADC)  # they lie where the operation does that uses them
 
 
 def draw_phases(canvas: Canvas, phases: list[PlacedPhase]) -> None:
@@ -64,10 +67,10 @@ def _draw_resource(
     canvas.add(Slices.of(track, name, start, end))
 
 
-def _process(name: str, kind: str, home: str | None) -> str:
+def _process(name: str, kind: ResourceKind, home: str | None) -> str:
     """Put tracks of tiles together, others by kind."""
-    key = home if kind in ("crossbar", "adc") else name.partition("[")[2].rstrip("]")
-    on_tile = kind in ("crossbar", "adc", "bus", "digital") and key
+    key = home if kind in OF_GROUPS else name.partition("[")[2].rstrip("]")
+    on_tile = kind in (*OF_GROUPS, ResourceKind.BUS, ResourceKind.DIGITAL) and key
     return f"tile {key}" if on_tile else kind
 
 

@@ -10,6 +10,7 @@ from imcsim.reporting.perfetto.phase import PlacedPhase
 from imcsim.reporting.perfetto.tracks import Floats, done_frac, thinned
 from imcsim.reporting.tables import main_stage
 from imcsim.timing.engine.contract import Ints
+from imcsim.timing.engine.resource_kind import ResourceKind
 from imcsim.util import units
 
 
@@ -58,7 +59,7 @@ def writing_events(phases: list[PlacedPhase], samples: int) -> list[Event]:
     for phase in phases:
         for i, op in enumerate(phase.job.operations):
             for s, stage in enumerate(op.stages):
-                if phase.job.resources[stage.resource].kind == "write":
+                if phase.job.resources[stage.resource].kind == ResourceKind.WRITE:
                     start = phase.starts(i, s)
                     times += [start, start + phase.holds(i, stage)]
                     steps += [np.ones(len(start), np.int64), -np.ones(len(start), np.int64)]

@@ -10,9 +10,11 @@ import numpy as np
 
 from imcsim.reporting.perfetto.tracks import Canvas, Floats, Slices
 from imcsim.timing.engine.contract import Ints
+from imcsim.timing.engine.resource_kind import ResourceKind
 from imcsim.util import units
 
-ORDER = ("phases", "counters", "write", "tile", "crossbar", "adc", "bus", "digital", "link", "dram", "waiting")
+_BEHIND_TILES = [kind for kind in ResourceKind if kind not in (ResourceKind.WRITE, ResourceKind.NONE)]
+ORDER = ("phases", "counters", ResourceKind.WRITE, "tile", *_BEHIND_TILES, "waiting")
 
 
 class Event(NamedTuple):

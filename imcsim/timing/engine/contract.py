@@ -36,6 +36,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from imcsim.timing.engine.resource_kind import ResourceKind
+
 UNLIMITED = np.iinfo(np.int64).max
 
 Ints = NDArray[np.int64]
@@ -46,7 +48,7 @@ class Resource:
     """Something that operations wait for: ``capacity`` units, granted first come, first served."""
 
     name: str  # unique, such as 'bus[3]', 'crossbars[conv1]', 'link[3>4]', 'dram'
-    kind: str  # bus, crossbar, adc, link, dram, digital, write
+    kind: ResourceKind
     capacity: int
 
 

@@ -1,10 +1,10 @@
-"""How many element-wise operations a layer takes: counting rules, one per element and input unless said otherwise."""
+"""Count the element-wise operations of a layer: one per element and input unless said otherwise."""
 
 from __future__ import annotations
 
 import math
 
-from imcsim.mapping.plan import BasisMvm, Digital, Mvm, TransposeMvm
+from imcsim.mapping.plan import Compute
 from imcsim.workload.workload import (
     Concat,
     Conv,
@@ -25,7 +25,7 @@ SOFTMAX = 3  # per element: exponential, sum, division
 
 
 def digital_operations(layer: Layer, inputs: list[Layer]) -> float:
-    """Element-wise operations of a layer for one image."""
+    """Return the element-wise operations of a layer for one image."""
     match layer:
         case Pool():
             return layer.elements * math.prod(layer.window.kernel)
@@ -42,6 +42,6 @@ def digital_operations(layer: Layer, inputs: list[Layer]) -> float:
     return layer.elements * len(inputs)
 
 
-def absorbed_operations(operation: Mvm | BasisMvm | Digital | TransposeMvm) -> float:
-    """Operations of one image for the element-wise layers that an operation does on its outputs."""
+def absorbed_operations(operation: Compute) -> float:
+    """Return the operations of one image for the element-wise layers that an operation does on its outputs."""
     return sum(digital_operations(other, [operation.layer]) for other in operation.absorbed)

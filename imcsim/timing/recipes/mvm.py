@@ -1,12 +1,27 @@
-"""A layer on weights that are there: fetch the window, evaluate and convert, add partial sums, write back."""
+"""Compute a layer on weights that are there: fetch the window, evaluate and convert, add partial sums, write back."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imcsim.hardware.actions import (
+    ADC_CONVERT,
+    ARRAY_READ,
+    BUFFER_READ_BYTE,
+    BUFFER_WRITE_BYTE,
+    BUS_BYTE,
+    DAC_DRIVE,
+    DIGITAL_OP,
+    INPUT_REGISTER_BYTE,
+    OUTPUT_REGISTER_BYTE,
+    ROUTER_BYTE_HOP,
+    SAMPLE_HOLD_HOLD,
+    SHIFT_ADD_ADD,
+)
 from imcsim.hardware.hardware import Hardware, Mesh
 from imcsim.mapping.floorplan import lanes, tiles_of
 from imcsim.mapping.plan import Mvm, Region
@@ -14,13 +29,14 @@ from imcsim.mapping.tiling import TileGrid
 from imcsim.timing.recipes.arrays import array_steps
 from imcsim.timing.recipes.context import Actions, Context, Recipe, recipe, scaled
 from imcsim.timing.recipes.counting import absorbed_operations
+from imcsim.timing.recipes.flows import LayerFlow, flow
 from imcsim.timing.recipes.steps import bus_step, digital_step, fetch_step, n_bytes, partial_bytes
 from imcsim.workload.workload import WeightedLayer
 
 
 @recipe.register
 def _(operation: Mvm, context: Context) -> Recipe:
-    """One vector is one output position.
+    """Return the recipe in which one vector is one output position.
 
     Where the row tiles of an output lie on several tiles, its partial sums pass from tile to neighbour (no time is
     charged for that, it overlaps the conversions).
@@ -40,19 +56,42 @@ def _(operation: Mvm, context: Context) -> Recipe:
     passed_on = _passed_on(operation, hw) if isinstance(hw.chip.noc, Mesh) else 0
     per_vector = {
         **context.as_used(_read_actions(grid, layer, hw), layer.name),
-        ("output_register", "byte"): float(sums.outputs @ sums.results) * sum_bytes,
-        ("buffer", "read_byte"): in_bytes,
-        ("buffer", "write_byte"): out_bytes,
-        ("bus", "byte"): in_bytes + out_bytes,
-        ("router", "byte_hop"): passed_on * sum_bytes,
-        ("digital", "op"): work,
+        OUTPUT_REGISTER_BYTE: float(sums.outputs @ sums.results) * sum_bytes,
+        BUFFER_READ_BYTE: in_bytes,
+        BUFFER_WRITE_BYTE: out_bytes,
+        BUS_BYTE: in_bytes + out_bytes,
+        ROUTER_BYTE_HOP: passed_on * sum_bytes,
+        DIGITAL_OP: work,
     }
     return Recipe(layer.positions, stages, scaled(per_vector, layer.positions))
 
 
+@flow.register(Mvm)
+class MvmFlow(LayerFlow[Mvm]):
+    """Let passes of a layer larger than the chip leave partial sums, and go on with those of the pass before."""
+
+    spreads = True
+
+    @property
+    def written_bytes(self) -> float:
+        return left_bytes(self.operation, self.context.hardware) * self.operation.layer.positions
+
+    @property
+    def live_bytes(self) -> float:
+        layer = self.operation.layer
+        if self.operation.partial and self.operation.grid.row_tiles > 1:
+            return layer.elements * partial_bytes(layer, self.context.hardware)
+        return n_bytes(layer, layer.elements)
+
+    @property
+    def resumed_bytes(self) -> Mapping[str, float]:
+        size = read_back_bytes(self.operation, self.context.hardware) * self.operation.layer.positions
+        return {self.operation.partial_sums: size}
+
+
 @dataclass(frozen=True)
 class _PartialSums:
-    """What a pass adds up, for each column of crossbars that it touches: arrays of one entry per column.
+    """Hold what a pass adds up, for each column of crossbars that it touches: arrays of one entry per column.
 
     ``outputs`` of the column; ``results`` for each of them in this pass; whether an earlier pass has ``begun`` their
     sums; whether they are ``finished`` by this one.
@@ -81,7 +120,7 @@ def _sums(operation: Mvm, hw: Hardware) -> _PartialSums:
 
 
 def _places(grid: TileGrid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(crossbars,) the row tile of each crossbar, and the number of its column among those of all groups."""
+    """Return (crossbars,) the row tile of each crossbar, and the number of its column among those of all groups."""
     number = grid.start + np.arange(grid.crossbars)
     group, within = np.divmod(number, grid.row_tiles * grid.column_tiles)
     row, column = np.divmod(within, grid.column_tiles)
@@ -89,33 +128,33 @@ def _places(grid: TileGrid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def left_bytes(operation: Mvm, hw: Hardware) -> float:
-    """Bytes of one vector that an operation leaves in the buffer: outputs, and sums that a later pass goes on with."""
+    """Return the bytes that one vector leaves in the buffer: outputs, and sums that a later pass goes on with."""
     sums = _sums(operation, hw)
     unfinished = float(sums.outputs @ ~sums.finished)
     return n_bytes(operation.layer, sums.finished_outputs) + unfinished * partial_bytes(operation.layer, hw)
 
 
 def read_back_bytes(operation: Mvm, hw: Hardware) -> float:
-    """Bytes of one vector's partial sums of earlier passes to which a pass adds."""
+    """Return the bytes of one vector's partial sums of earlier passes to which a pass adds."""
     sums = _sums(operation, hw)
     return float(sums.outputs @ sums.begun) * partial_bytes(operation.layer, hw)
 
 
 def fetched_rows(grid: TileGrid, region: Region, hw: Hardware) -> int:
-    """Inputs of one vector that the buses of all tiles carry; on a tile, crossbars of one block row share theirs."""
+    """Return the inputs of one vector on all buses; on a tile, crossbars of a block row share theirs."""
     block_row = (grid.start + np.arange(grid.crossbars)) // grid.column_tiles
     _, first = np.unique(np.stack([tiles_of(region, hw), block_row]), axis=1, return_index=True)
     return int(np.array(grid.rows)[first].sum())
 
 
 def fetched_columns(grid: TileGrid, region: Region, layer: WeightedLayer, hw: Hardware) -> float:
-    """Errors of one vector that the buses of all tiles carry; on a tile, crossbars of one block column share theirs."""
+    """Return the errors of one vector on all buses; on a tile, crossbars of a block column share theirs."""
     _, first = np.unique(np.stack([tiles_of(region, hw), _places(grid)[1]]), axis=1, return_index=True)
     return float(np.array(grid.columns)[first].sum() / hw.weight_columns(layer.weight_quant.bits))
 
 
 def _passed_on(operation: Mvm, hw: Hardware) -> float:
-    """Partial sums of one vector that go on to the next tile: all but those of the last tile of each column."""
+    """Return the partial sums of one vector that go on to the next tile: not those of a column's last tile."""
     column = _places(operation.grid)[1]
     outputs = np.array(operation.grid.columns) / hw.weight_columns(operation.layer.weight_quant.bits)
     _, on_tiles = np.unique(np.stack([tiles_of(operation.region, hw), column]), axis=1, return_index=True)
@@ -124,15 +163,15 @@ def _passed_on(operation: Mvm, hw: Hardware) -> float:
 
 
 def _read_actions(grid: TileGrid, layer: WeightedLayer, hw: Hardware) -> Actions:
-    """Actions of one vector on crossbars that are all evaluated and converted in full."""
+    """Return the actions of one vector on crossbars that are all evaluated and converted in full."""
     bits = layer.input_quant.bits
     digits = -(-bits // hw.crossbar.dac_bits)
     conversions = sum(n * hw.input_phases(bits, rows) * columns for (rows, columns, _), n in grid.kinds.items())
     return {
-        ("input_register", "byte"): n_bytes(layer, sum(grid.rows)),
-        ("dac", "drive"): digits * sum(grid.rows),
-        ("array", "read"): digits * sum(grid.cells),
-        ("sample_hold", "hold"): conversions,
-        ("adc", "convert"): conversions,
-        ("shift_add", "add"): conversions,
+        INPUT_REGISTER_BYTE: n_bytes(layer, sum(grid.rows)),
+        DAC_DRIVE: digits * sum(grid.rows),
+        ARRAY_READ: digits * sum(grid.cells),
+        SAMPLE_HOLD_HOLD: conversions,
+        ADC_CONVERT: conversions,
+        SHIFT_ADD_ADD: conversions,
     }

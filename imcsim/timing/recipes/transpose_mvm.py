@@ -1,4 +1,4 @@
-"""Weights read the other way: errors on the bitlines, results on the wordlines, added into the errors of the inputs."""
+"""Read weights the other way: errors on the bitlines, results on the wordlines, added into errors of the inputs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,28 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from imcsim.hardware.actions import (
+    ADC_CONVERT,
+    ARRAY_READ,
+    BUFFER_READ_BYTE,
+    BUFFER_WRITE_BYTE,
+    BUS_BYTE,
+    DAC_DRIVE,
+    DIGITAL_OP,
+    INPUT_REGISTER_BYTE,
+    OUTPUT_REGISTER_BYTE,
+    ROUTER_BYTE_HOP,
+    SAMPLE_HOLD_HOLD,
+    SHIFT_ADD_ADD,
+)
 from imcsim.hardware.hardware import Hardware, Mesh
 from imcsim.mapping.floorplan import lanes
 from imcsim.mapping.plan import TransposeMvm
+from imcsim.timing.dataflow import Reach, one_by_one
 from imcsim.timing.recipes.arrays import array_steps
 from imcsim.timing.recipes.context import Actions, Context, Recipe, recipe, scaled
 from imcsim.timing.recipes.counting import absorbed_operations
+from imcsim.timing.recipes.flows import LayerFlow, flow
 from imcsim.timing.recipes.mvm import fetched_columns, fetched_rows
 from imcsim.timing.recipes.steps import bus_step, digital_step, fetch_step, n_bytes
 from imcsim.workload.layers import Conv
@@ -23,7 +39,7 @@ Ints = NDArray[np.int64]
 
 @recipe.register
 def _(operation: TransposeMvm, context: Context) -> Recipe:
-    """One vector is one output position of the layer.
+    """Return the recipe in which one vector is one output position of the layer.
 
     Its results lie in the buffer until their sums are complete: each is written, and read again for the next one or
     for the end. Of one image; the last sums become errors of the input precision.
@@ -47,19 +63,32 @@ def _(operation: TransposeMvm, context: Context) -> Recipe:
     )
     actions = {
         **scaled(_read_actions(operation, hw), count),
-        ("output_register", "byte"): sum(grid.rows) * sum_bytes * count,
-        ("buffer", "read_byte"): in_bytes * count + read,
-        ("buffer", "write_byte"): left,
-        ("bus", "byte"): in_bytes * count + read + left,
-        ("router", "byte_hop"): passed_on * sum_bytes * count * isinstance(hw.chip.noc, Mesh),
-        ("digital", "op"): work,
+        OUTPUT_REGISTER_BYTE: sum(grid.rows) * sum_bytes * count,
+        BUFFER_READ_BYTE: in_bytes * count + read,
+        BUFFER_WRITE_BYTE: left,
+        BUS_BYTE: in_bytes * count + read + left,
+        ROUTER_BYTE_HOP: passed_on * sum_bytes * count * isinstance(hw.chip.noc, Mesh),
+        DIGITAL_OP: work,
     }
     return Recipe(count, stages, scaled(actions, 1))
 
 
+@flow.register(TransposeMvm)
+class TransposeMvmFlow(LayerFlow[TransposeMvm]):
+    """Let errors come position by position; a position of the inputs is there with the last window that holds it."""
+
+    spreads = True
+
+    def reach(self, index: int) -> Reach:
+        return one_by_one(self.operation.forward.positions)
+
+    def needed(self, n_vectors: int) -> Ints:
+        return scattered(self.operation).needed
+
+
 @dataclass(frozen=True)
 class Scattered:
-    """Where the results of a transposed read go, for one image.
+    """Tell where the results of a transposed read go, for one image.
 
     ``needed``: (positions of the input + 1,) vectors that make its first p positions. ``contributions``: results that
     fall into the input. ``additions``: those that meet another one there.
@@ -71,7 +100,7 @@ class Scattered:
 
 
 def scattered(operation: TransposeMvm) -> Scattered:
-    """Of a linear layer every result is one error; of a convolution windows overlap, or leave inputs out."""
+    """Return where results go: one to each error of a linear layer; windows of convolutions overlap, or leave gaps."""
     forward, layer = operation.forward, operation.layer
     if not isinstance(forward, Conv):
         return Scattered(np.arange(forward.positions + 1, dtype=np.int64), layer.elements, 0)
@@ -93,21 +122,21 @@ def scattered(operation: TransposeMvm) -> Scattered:
 
 
 def _sum_bytes(operation: TransposeMvm, hw: Hardware) -> int:
-    """Bytes of one partial sum: product bits and the carry bits of one crossbar's columns."""
+    """Return the bytes of one partial sum: product bits and the carry bits of one crossbar's columns."""
     bits = operation.layer.input_quant.bits + operation.forward.weight_quant.bits
     return -(-(bits + (hw.crossbar.columns - 1).bit_length()) // 8)
 
 
 def _read_actions(operation: TransposeMvm, hw: Hardware) -> Actions:
-    """Actions of one vector on crossbars that are all evaluated and converted in full."""
+    """Return the actions of one vector on crossbars that are all evaluated and converted in full."""
     grid, bits = operation.grid, operation.layer.input_quant.bits
     digits, columns_each = -(-bits // hw.crossbar.dac_bits), hw.weight_columns(operation.forward.weight_quant.bits)
     conversions = sum(n * hw.input_phases(bits, columns) * rows for (rows, columns, _), n in grid.kinds.items())
     return {
-        ("input_register", "byte"): n_bytes(operation.layer, sum(grid.columns)) / columns_each,
-        ("dac", "drive"): digits * sum(grid.columns),
-        ("array", "read"): digits * sum(grid.cells),
-        ("sample_hold", "hold"): conversions,
-        ("adc", "convert"): conversions,
-        ("shift_add", "add"): conversions,
+        INPUT_REGISTER_BYTE: n_bytes(operation.layer, sum(grid.columns)) / columns_each,
+        DAC_DRIVE: digits * sum(grid.columns),
+        ARRAY_READ: digits * sum(grid.cells),
+        SAMPLE_HOLD_HOLD: conversions,
+        ADC_CONVERT: conversions,
+        SHIFT_ADD_ADD: conversions,
     }

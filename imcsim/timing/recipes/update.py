@@ -1,4 +1,4 @@
-"""Changing weights a little, row by row: accumulators, carries into the pairs, and the refresh of full pairs."""
+"""Change weights a little, row by row: accumulators, carries into the pairs, and the refresh of full pairs."""
 
 from __future__ import annotations
 
@@ -7,15 +7,37 @@ from collections.abc import Callable
 
 import numpy as np
 
+from imcsim.hardware.actions import (
+    ACCUMULATOR_READ,
+    ACCUMULATOR_RESET,
+    ACCUMULATOR_SET,
+    BUFFER_READ_BYTE,
+    BUFFER_WRITE_BYTE,
+    BUS_BYTE,
+    DIGITAL_OP,
+    DRAM_BYTE,
+    PAIR_READ,
+    PAIR_RESET,
+    PAIR_SET,
+)
 from imcsim.hardware.hardware import Hardware
 from imcsim.mapping.floorplan import lanes
 from imcsim.mapping.plan import AccumulatorUpdate, Carry, RefreshPairs, Update
 from imcsim.mapping.update_rates import DIGITAL_BYTES
-from imcsim.timing.engine.contract import Resource
 from imcsim.timing.recipes.context import Actions, Context, Recipe, recipe, scaled
-from imcsim.timing.recipes.steps import Step, bus_step, digital_step, dram_step
+from imcsim.timing.recipes.flows import Flow, flow
+from imcsim.timing.recipes.steps import Step, bus_step, digital_step, dram_step, write_driver
 
 DIGITAL_OPS = 2  # of a digital accumulator, for one weight: add the gradient, take the carry away
+
+
+@flow.register(Update)
+class UpdateFlow(Flow[Update]):
+    """Let the parts of an update follow one another on each crossbar."""
+
+    @property
+    def after(self) -> str | None:
+        return self.operation.after
 
 
 @recipe.register
@@ -26,18 +48,18 @@ def _(operation: AccumulatorUpdate, context: Context) -> Recipe:
     weights, rates = _weights(operation, context.hardware), operation.rates
     moved = weights * DIGITAL_BYTES
     actions = {
-        ("accumulator", "read"): operation.bits * weights,
-        ("accumulator", "set"): rates.bits_set * weights,
-        ("accumulator", "reset"): rates.bits_reset * weights,
-        ("digital", "op"): weights,
-        ("buffer", "read_byte"): moved,
-        ("bus", "byte"): moved,
+        ACCUMULATOR_READ: operation.bits * weights,
+        ACCUMULATOR_SET: rates.bits_set * weights,
+        ACCUMULATOR_RESET: rates.bits_reset * weights,
+        DIGITAL_OP: weights,
+        BUFFER_READ_BYTE: moved,
+        BUS_BYTE: moved,
     }
     return _written(operation, context.hardware, lambda rows, per_row: rows * row_ns(operation, per_row), actions)
 
 
 def row_ns(operation: AccumulatorUpdate, weights: float) -> float:
-    """t_row = t_rd + t_add + ceil(n_set / N_set) t_set + ceil(n_reset / N_reset) t_reset, of so many weights."""
+    """Return t_rd + t_add + ceil(n_set / N_set) t_set + ceil(n_reset / N_reset) t_reset of a row of weights."""
     circuit, rates = operation.circuit, operation.rates
     cell = circuit.accumulator
     sets = _rounds(rates.bits_set * weights, circuit.sets_at_once)
@@ -46,7 +68,7 @@ def row_ns(operation: AccumulatorUpdate, weights: float) -> float:
 
 
 def _rounds(pulses: float, at_once: int) -> int:
-    """A part in 10^9 is forgiven, for a mean that was computed as a float."""
+    """Return the rounds of pulses; a part in 10^9 is forgiven, for a mean that was computed as a float."""
     return math.ceil(pulses / at_once * (1 - 1e-9))
 
 
@@ -64,27 +86,27 @@ def _digital(operation: AccumulatorUpdate, hw: Hardware) -> Recipe:
         *there,
     )
     actions = {
-        ("dram", "byte"): 2 * stored * outside,
-        ("buffer", "read_byte"): stored * (1 if outside else 2),
-        ("buffer", "write_byte"): stored * (not outside),
-        ("bus", "byte"): moved,
-        ("digital", "op"): DIGITAL_OPS * weights,
+        DRAM_BYTE: 2 * stored * outside,
+        BUFFER_READ_BYTE: stored * (1 if outside else 2),
+        BUFFER_WRITE_BYTE: stored * (not outside),
+        BUS_BYTE: moved,
+        DIGITAL_OP: DIGITAL_OPS * weights,
     }
     return Recipe(1, stages, scaled(actions, 1), operation.per_image)
 
 
 @recipe.register
 def _(operation: Carry, context: Context) -> Recipe:
-    """In every row with a carry, as many pulses one after another as the largest of its carries takes."""
+    """Give every row with a carry as many pulses one after another as the largest of its carries takes."""
     rates = operation.rates
     each_row_ns = rates.carry_rows_frac * rates.largest_carry * operation.circuit.pair.set_ns
-    actions = {("pair", "set"): rates.carry_pulses * _weights(operation, context.hardware)}
+    actions = {PAIR_SET: rates.carry_pulses * _weights(operation, context.hardware)}
     return _written(operation, context.hardware, lambda rows, per_row: rows * each_row_ns, actions)
 
 
 @recipe.register
 def _(operation: RefreshPairs, context: Context) -> Recipe:
-    """A check reads both devices of every pair, row by row; the selected pairs follow one after another.
+    """Read both devices of every pair, row by row; the selected pairs follow one after another.
 
     Each of them: two reads, two RESETs, and pulses with a read behind each. All of it divided by the updates between.
     """
@@ -94,9 +116,9 @@ def _(operation: RefreshPairs, context: Context) -> Recipe:
     weights = _weights(operation, context.hardware) * share
     selected = rates.refreshed_frac * weights
     actions = {
-        ("pair", "read"): 2 * weights + (2 + pulses) * selected,
-        ("pair", "reset"): 2 * selected,
-        ("pair", "set"): pulses * selected,
+        PAIR_READ: 2 * weights + (2 + pulses) * selected,
+        PAIR_RESET: 2 * selected,
+        PAIR_SET: pulses * selected,
     }
 
     def time_ns(rows: int, per_row: float) -> float:
@@ -106,7 +128,9 @@ def _(operation: RefreshPairs, context: Context) -> Recipe:
 
 
 def _written(operation: Update, hw: Hardware, time_ns: Callable[[int, float], float], actions: Actions) -> Recipe:
-    """One vector is one crossbar; ``time_ns`` of its rows and the weights of each. It holds a share of the write power.
+    """Return the recipe in which one vector is one crossbar and holds a share of the write power.
+
+    ``time_ns``: what a crossbar takes, given its rows and the weights of each row.
 
     A crossbar in which nothing has to change takes one clock cycle, to find that out.
     """
@@ -114,8 +138,7 @@ def _written(operation: Update, hw: Hardware, time_ns: Callable[[int, float], fl
     sizes = [(rows, cells / rows / columns) for rows, cells in zip(grid.rows, grid.cells, strict=True)]
     known = {size: max(1, hw.cycles(time_ns(*size))) * hw.period_ps for size in set(sizes)}
     times_ps = np.array([known[size] for size in sizes], np.int64)
-    driver = Resource("write", "write", hw.cell.write.crossbars_at_once(hw.n_crossbars))
-    return Recipe(len(sizes), (Step(driver, times_ps, times_ps),), scaled(actions, 1), operation.per_image)
+    return Recipe(len(sizes), (Step(write_driver(hw), times_ps, times_ps),), scaled(actions, 1), operation.per_image)
 
 
 def _weights(operation: Update, hw: Hardware) -> float:

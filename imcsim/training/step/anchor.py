@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from imcsim.hardware.actions import Component
 from imcsim.hardware.cost_table import CostTable
 from imcsim.hardware.hardware import Hardware
 from imcsim.mapping.plan import Mvm, Region, TransposeMvm
 from imcsim.mapping.tiling import cut
+from imcsim.timing.engine.resource_kind import ResourceKind
 from imcsim.timing.recipes import Context, Recipe, recipe
 from imcsim.util import units
 from imcsim.workload.layers import Elementwise, Input, Linear, Quantisation
 from imcsim.workload.workload import Workload
 
-CROSSBAR_PARTS = ("dac", "array", "sample_hold", "adc", "shift_add")
+CROSSBAR_PARTS = (Component.DAC, Component.ARRAY, Component.SAMPLE_HOLD, Component.ADC, Component.SHIFT_ADD)
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,10 @@ def full_products(hardware: Hardware) -> dict[str, FullProduct]:
 
 
 def _held_ns(product: Recipe) -> float:
-    return sum(int(step.hold_ps) for step in product.steps if step.resource.kind == "crossbar") / units.PS_PER_NS
+    return (
+        sum(int(step.hold_ps) for step in product.steps if step.resource.kind == ResourceKind.CROSSBAR)
+        / units.PS_PER_NS
+    )
 
 
 def _energy_pj(product: Recipe, costs: CostTable) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from imcsim.hardware.actions import Component
 from imcsim.hardware.cost_table import CostTable
 from imcsim.mapping.plan import AccumulatorUpdate, Carry, Mvm, OuterProduct, RefreshPairs, Source, TransposeMvm, Update
 from imcsim.timing.engine.contract import JobOp
@@ -31,8 +32,7 @@ EVENTS = (
     "forward products", "transposed products", "outer products", DIGITAL, "accumulator update", "carries", "refresh",
     MOVING, LEAKING,
 )  # fmt: skip
-MOVERS = ("buffer", "bus", "router", "dram")  # components that move data
-MOVING_STAGES = ("bus", "link", "dram")  # kinds of resources that do
+MOVERS = frozenset(component for component in Component if component.moves_data)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Events:
             for op, held in zip(job.operations, result.critical_ps, strict=True):
                 for stage, time_ps in zip(op.stages, held, strict=False):
                     kind = job.resources[stage.resource].kind
-                    times[self._event(op, kind in MOVING_STAGES)] += int(time_ps)
+                    times[self._event(op, kind.moves_data)] += int(time_ps)
         return times
 
     def _energies(self) -> Iterator[tuple[JobOp, str, float]]:

@@ -1,10 +1,10 @@
-"""The plan of a training step: all layers resident, errors on the same crossbars, then updates of the weights."""
+"""Plan a training step: all layers resident, errors on the same crossbars, then updates of the weights."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from imcsim.hardware.hardware import Hardware
 from imcsim.hardware.update_circuit import UpdateCircuit
@@ -25,7 +25,6 @@ from imcsim.mapping.plan import (
 from imcsim.mapping.schemes.base import LayerGroup, crossbars_of, layer_groups
 from imcsim.mapping.schemes.static import Static
 from imcsim.mapping.update_rates import UpdateRates
-from imcsim.timing.spills import delivered
 from imcsim.training.step.gradients import Backward, Gradient, backward
 from imcsim.training.step.options import StepOptions
 from imcsim.util.errors import ImcsimError, did_you_mean
@@ -37,7 +36,7 @@ NAME = "training step"
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """``workload``: the network and its way back. ``owner``: the layer of the network to which each layer belongs."""
+    """Hold a plan with its ``workload``, the network and its way back, and the network's layer that owns each layer."""
 
     plan: Plan
     workload: Workload
@@ -51,7 +50,7 @@ def training_plan(
     rates: Mapping[str, UpdateRates],
     circuit: UpdateCircuit,
 ) -> TrainingPlan:
-    """Forward as the scheme ``static`` does it, one copy of each layer; backward beside it, then updates.
+    """Plan forward as the scheme ``static`` does it, one copy of each layer; backward beside it, then updates.
 
     With ``update='sample'`` an image has both phases to itself, else a batch. Raises ImcsimError where the network does
     not fit, or cannot be trained here.
@@ -60,7 +59,7 @@ def training_plan(
     _check(workload, hardware, parts, rates)
     way_back = backward(workload, options.error_bits)
     forward = forward_operations(workload, hardware)
-    regions = {name: op.region for op in forward for name in delivered(op)}
+    regions = {name: op.region for op in forward for name in op.outputs}
     grids = {block.layer.name: block for block in parts}
     back = [_operation(gradient, grids, regions, options) for gradient in way_back.gradients]
     updates = [update for block in parts for update in _updates(block, regions, options, rates, circuit)]
@@ -71,7 +70,7 @@ def training_plan(
 
 
 def forward_operations(workload: Workload, hardware: Hardware) -> tuple[Compute, ...]:
-    """The operations of the scheme ``static`` for one copy of each layer, all in one phase."""
+    """Return the operations of the scheme ``static`` for one copy of each layer, all in one phase."""
     (phase,) = Static(replication="none").plan(workload, hardware, 1, 0).phases
     return tuple(operation for operation in phase.operations if isinstance(operation, Compute))
 
@@ -117,20 +116,22 @@ def _updates(
     circuit: UpdateCircuit,
 ) -> tuple[Update, ...]:
     """Accumulate, carry, and a share of the refresh, one after another on each crossbar."""
-    name, each = block.layer.name, options.update == "sample"
-    common = (block.grid, regions[name], block.layer.weight_quant.bits, rates[name], circuit)
-    first, second = f"accumulate {name}", f"carry {name}"
-    between = options.refresh_every * (options.batch if each else 1)
-    return (
-        AccumulatorUpdate(first, name, *common, "nothing", each, options.accumulator, options.stored_bits),
-        Carry(second, name, *common, first, each),
-        RefreshPairs(f"refresh {name}", name, *common, second, each, between),
+    name, per_image = block.layer.name, options.update == "sample"
+    common: Mapping[str, Any] = {
+        "layer": name, "grid": block.grid, "region": regions[name], "weight_bits": block.layer.weight_quant.bits,
+        "rates": rates[name], "circuit": circuit, "per_image": per_image,
+    }  # fmt: skip
+    accumulate = AccumulatorUpdate(
+        name=f"accumulate {name}", after=None, store=options.accumulator, bits=options.stored_bits, **common
     )
+    carry = Carry(name=f"carry {name}", after=accumulate.name, **common)
+    between = options.refresh_every * (options.batch if per_image else 1)
+    return accumulate, carry, RefreshPairs(name=f"refresh {name}", after=carry.name, updates=between, **common)
 
 
 def _owners(forward: Sequence[Compute], way_back: Backward) -> dict[str, str]:
-    """The layer of the network on whose row of a table each layer is booked."""
-    owner = {name: op.layer.name for op in forward for name in delivered(op)}
+    """Return the layer of the network on whose row of a table each layer is booked."""
+    owner = {name: op.layer.name for op in forward for name in op.outputs}
     for gradient in way_back.gradients:
         for layer in (gradient.layer, *gradient.absorbed):
             owner[layer.name] = owner[gradient.of.name]
@@ -138,6 +139,6 @@ def _owners(forward: Sequence[Compute], way_back: Backward) -> dict[str, str]:
 
 
 def kept_layers(workload: Workload) -> tuple[Layer, ...]:
-    """What the outer products need of the forward pass: the inputs of all weighted layers, each once."""
+    """Return what the outer products need of the forward pass: the inputs of all weighted layers, each once."""
     names = dict.fromkeys(name for layer in workload.weighted for name in layer.inputs)
     return tuple(workload.by_name[name] for name in names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from imcsim.hardware.actions import Component
 from imcsim.hardware.adcs import Pooled, survey
 from imcsim.hardware.cost_table import CostTable
 from imcsim.hardware.hardware import Hardware
@@ -30,7 +31,7 @@ def _second_bank(hardware: Hardware, table: CostTable, node_nm: float) -> PriceR
 
     Where its area lies in another row, it is by the survey fit. Conversions have one price.
     """
-    first, adc = table.parts["adc"], hardware.tile.adc
+    first, adc = table.parts[Component.ADC], hardware.tile.adc
     if first.area_um2:
         return first.model_copy(update={"actions_pj": {}, "source": f"assumed as the first bank: {first.source}"})
     fitted = survey.Spec(kind="survey", bits=adc.bits, convert_ns=adc.convert_ns, sharing=adc.sharing,

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from imcsim.hardware import provenance
+from imcsim.hardware.actions import ACCUMULATOR_RESET, ACCUMULATOR_SET
 from imcsim.hardware.cost_table import CostTable
 from imcsim.hardware.hardware import Hardware
 from imcsim.hardware.update_circuit import UpdateCircuit
@@ -102,7 +103,7 @@ class StepReport:
             "transposed_products_per_image": sum(op.forward.positions * op.grid.crossbars for op in back),
             "outer_macs_per_image": sum(n_weights(layer) * layer.positions for layer in self.workload.weighted),
             "updates_per_step": updates,
-            "flips_per_update": (amounts["accumulator", "set"] + amounts["accumulator", "reset"]) / updates,
+            "flips_per_update": (amounts[ACCUMULATOR_SET] + amounts[ACCUMULATOR_RESET]) / updates,
             "carry_pulses_per_update": sum(
                 self.rates[layer.name].carry_pulses * n_weights(layer) for layer in self.workload.weighted
             ),
