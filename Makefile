@@ -1,5 +1,6 @@
 # make demo    compare schemes on two large networks, and a small one with its accuracy; reports and figures stay in $(OUT)
 # make test    run the tests
+# make docs    build the pages of docs/ as a site, site/index.html
 # make lint | types | bench | clean
 # Each works by itself on a machine with Python >= 3.11, git and make.
 
@@ -10,8 +11,9 @@ BATCHES ?= 1,16,64,256
 BIN := $(VENV)/bin
 BASE := $(VENV)/.installed
 TEST := $(VENV)/.installed-test
+DOCS := $(VENV)/.installed-docs
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test docs lint types bench clean
 
 demo: $(BASE)
 	$(BIN)/imcsim compare resnet50 --hardware rram-256 --write ember2b_word --batch $(BATCHES) --out $(OUT)
@@ -22,6 +24,9 @@ demo: $(BASE)
 
 test: $(TEST)
 	$(BIN)/python -m pytest -n 2
+
+docs: $(DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: $(TEST)
 	$(BIN)/ruff check .
@@ -44,7 +49,7 @@ bench: $(TEST)
 	$(BIN)/python benchmarks/hybrid.py
 
 clean:
-	rm -rf $(VENV) $(OUT) imcsim-runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(OUT) imcsim-runs site .pytest_cache .mypy_cache .ruff_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "imcsim needs Python 3.11 or newer: make PYTHON=python3.11")'
@@ -57,4 +62,8 @@ $(BASE): pyproject.toml | $(BIN)/python
 $(TEST): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps badcrossbar==1.1.0
+	@touch $@ $(BASE)
+
+$(DOCS): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	@touch $@ $(BASE)

@@ -1,5 +1,7 @@
 """A cycle-level simulator of analog crossbar accelerators.
 
+Examples
+--------
 >>> import imcsim
 >>> network = imcsim.load_workload("resnet50")
 >>> network.n_weights

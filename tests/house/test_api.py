@@ -52,12 +52,6 @@ def block_with(page: Path, language: str, text: str) -> str:
     return block
 
 
-def test_python_example_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (code,) = blocks(ROOT / "README.md", "python")
-    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
-
-
 def test_the_preset_of_the_page_on_extending(tmp_path: Path) -> None:
     preset = block_with(ROOT / "docs" / "extend.md", "yaml", "name: fine-pitch")
     path = tmp_path / "fine-pitch.yaml"
@@ -76,15 +70,6 @@ def test_the_scheme_of_the_page_on_extending(tmp_path: Path) -> None:
     assert mine["cycles_per_inference"] == theirs["cycles_per_inference"]
     with pytest.raises(imcsim.ImcsimError, match="the chip has 6 to spare"):
         imcsim.run("resnet20_cifar", "rram-256", str(path), options={"spare_crossbars": 250})
-
-
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_of_a_page_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
-    assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 def test_the_page_on_hardware_names_every_preset_and_write_circuit_key() -> None:

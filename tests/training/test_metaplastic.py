@@ -287,12 +287,6 @@ def test_tasks_are_parts_and_orders_of_the_images(digits: LearningTask) -> None:
     assert np.array_equal(other.test.x[:, place], digits.test.x[:, 20])  # one order for all images of a task
 
 
-@pytest.mark.parametrize("code", [block for block in PYTHON_OF_THE_PAGE if "class Spec" not in block])
-def test_examples_of_the_page(code: str, capsys: pytest.CaptureFixture[str]) -> None:
-    exec(compile(code, "neighbours.md", "exec"), {})
-    assert capsys.readouterr().out
-
-
 def test_what_cannot_be_is_refused(digits: LearningTask) -> None:
     binarised = load_rule("binarised", m=1.0)
     for act, problem in (
