@@ -24,7 +24,7 @@ from goals import report
 
 from imcsim.functional.arrays import AnalogArrays
 from imcsim.functional.chip import write_chip
-from imcsim.functional.placement import layout
+from imcsim.functional.layout import layout
 from imcsim.functional.reading import Reading
 from imcsim.hardware.hardware import load_hardware
 from imcsim.mapping.basis.fit import FitOptions, fit

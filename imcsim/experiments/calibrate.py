@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from imcsim.functional.calibration import AdcRanges, calibrate
-from imcsim.functional.placement import layout
+from imcsim.functional.layout import layout
 from imcsim.hardware.hardware import load_hardware
 from imcsim.mapping.schemes import load_scheme
 from imcsim.util.progress import Progress, silent

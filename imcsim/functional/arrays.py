@@ -1,4 +1,4 @@
-"""Integer layers on analog crossbars: inputs driven digit by digit, column sums converted, shifted and added."""
+"""Compute layers on analog crossbars: drive inputs digit by digit, convert column sums, shift and add them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OWN_NOISE = 40  # vectors of different parts are numbered so many bits apart, so
 
 
 class AnalogArrays:
-    """A multiplication for quantised networks, on the programmed crossbars of a chip.
+    """Multiply for quantised networks, on the programmed crossbars of a chip.
 
     ``cells``: by content and number of the crossbar. Layers that have no placement are computed exactly, as on a
     digital unit. ``first_image``: the number of the first image of the next call among those of the whole run, on which
@@ -45,7 +45,7 @@ class AnalogArrays:
         self._readable: dict[tuple[str, str, int], Readable] = {}
 
     def __call__(self, layer: IntegerLayer, vectors: Integers) -> Integers:
-        """Sums (images, positions, channels) from vectors (images, positions, groups, rows)."""
+        """Return sums (images, positions, channels) from vectors (images, positions, groups, rows)."""
         if layer.name not in self.layout.placements:
             return layer.sums(vectors)
         placement, entry = self.layout.placements[layer.name], InputCode.of(layer)
@@ -55,11 +55,11 @@ class AnalogArrays:
         for number, part in enumerate(placement.parts):
             sums[:, part.channels] += self._product(layer, number, part, driven[:, part.rows], numbers)
         bias = layer.bias + placement.bias + self.corrections.get(layer.name, 0)
-        whole = placement.sums(sums, entry.shift, placement.residual_sums(layer, vectors))
-        return (whole + bias).reshape(*vectors.shape[:2], -1)
+        products = placement.sums(sums, entry.shift, placement.residual_sums(layer, vectors))
+        return (products + bias).reshape(*vectors.shape[:2], -1)
 
     def take_counts(self) -> dict[str, LayerCounts]:
-        """What was counted so far; counting begins anew."""
+        """Return what was counted so far, and begin counting anew."""
         taken, self.counts = self.counts, defaultdict(LayerCounts)
         return taken
 
@@ -68,15 +68,15 @@ class AnalogArrays:
     ) -> Integers:
         bits = int(layer.input.high - layer.input.low).bit_length()
         readable = self._of(layer.name, number, part)
-        found = readable.products(inputs, bits, numbers + (number << OWN_NOISE))
-        self._count(layer.name, readable, inputs, bits, found)
-        decoded = self.layout.contents[part.content].code.decode(found.results, inputs, readable.unit, part.together)
-        return decoded if isinstance(part.coefficients, str) else decoded @ part.coefficients
+        products = readable.products(inputs, bits, numbers + (number << OWN_NOISE))
+        self._count(layer.name, readable, inputs, bits, products)
+        code = self.layout.contents[part.content].code
+        return part.weighed(code.decode(products.results, inputs, readable.unit, part.together))
 
-    def _count(self, layer: str, readable: Readable, inputs: Integers, bits: int, found: Products) -> None:
+    def _count(self, layer: str, readable: Readable, inputs: Integers, bits: int, products: Products) -> None:
         hardware, counts = self.reading.hardware, self.counts[layer]
-        counts.conversions += found.results.size * hardware.input_phases(bits, inputs.shape[1])
-        counts.saturated += float(found.saturated.sum())
+        counts.conversions += products.results.size * hardware.input_phases(bits, inputs.shape[1])
+        counts.saturated += float(products.saturated.sum())
         digits, largest = digit_sums(bits, hardware.crossbar.dac_bits)
         by_row = digits[inputs].sum(axis=0).astype(float)
         counts.driven += float(by_row.sum())
@@ -85,8 +85,8 @@ class AnalogArrays:
         counts.chargeable += float(inputs.size * largest * readable.row_most)
 
     def _of(self, layer: str, number: int, part: ArrayUse) -> Readable:
-        """Crossbars that several layers use are read in the range of each, and with the same errors."""
-        key = (layer, part.content, part.number if isinstance(part.masks, str) else number)
+        """Return a part as it is read: in the range of its layer, with errors that all layers on it share."""
+        key = (layer, part.content, part.number if part.masks is None else number)
         if key not in self._readable:
             code = self.layout.contents[part.content].code
             cells = [self.cells[part.content, crossbar] for crossbar in part.numbers]
@@ -98,7 +98,7 @@ class AnalogArrays:
 def bias_corrections(
     network: QuantisedNetwork, images: NDArray[Any], arrays: AnalogArrays, at_once: int
 ) -> dict[str, Integers]:
-    """By layer, (channels,): by how much its sums are too small on average, for the exact inputs of images (n, ...)."""
+    """Return (channels,) of each layer: what its sums lack on average, for exact inputs of images (n, ...)."""
     missing: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(1))
 
     def compare(layer: IntegerLayer, vectors: Integers) -> Integers:
@@ -115,7 +115,7 @@ def bias_corrections(
 
 @lru_cache
 def digit_sums(n_bits: int, digit_bits: int) -> tuple[Integers, int]:
-    """(2^n_bits,) the sum of the digits of every unsigned number, and the largest one."""
+    """Return (2^n_bits,) the sum of the digits of every unsigned number, and the largest one."""
     numbers, largest = np.arange(1 << n_bits), (1 << digit_bits) - 1
     digits = range(0, n_bits, digit_bits)
     return sum((numbers >> shift & largest for shift in digits), np.zeros_like(numbers)), largest * len(digits)

@@ -108,7 +108,7 @@ def sample_inputs(layer: IntegerLayer, rows: int, seed: int) -> Integers:
 
 def _lines(placement: Placement) -> tuple[int, float] | None:
     """Count the vectors on a layer's fullest output line, and their share on all; None if they are read one by one."""
-    masks = [part.masks for part in placement.parts if not isinstance(part.masks, str)]
+    masks = [part.masks for part in placement.parts if part.masks is not None]
     most = max((part.most_connected for part in placement.parts), default=1)
     return (most, float(np.concatenate(masks, axis=1).mean())) if masks else None
 

@@ -1,11 +1,10 @@
-"""Integers as cells and digits: weight slices and polarities, blocks of crossbars, unsigned inputs.
+"""Turn integers into cells and digits: weight slices and polarities, unsigned inputs.
 
 Everything here is exact; what a real array makes of it is the business of the crossbars.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imcsim.hardware.hardware import Hardware
-from imcsim.mapping.tiling import WeightBlock, segments
+from imcsim.mapping.tiling import WeightBlock
 from imcsim.util.errors import ImcsimError
 from imcsim.workload.quantised import IntegerLayer, Integers
 
@@ -22,7 +21,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class WeightCode:
-    """How one weight becomes cells: ``slices`` base-2^``bits_per_cell`` digits, least significant first.
+    """Say how one weight becomes cells: ``slices`` base-2^``bits_per_cell`` digits, least significant first.
 
     'differential': each slice has a column for positive and one for negative weights. 'paired': a cell has two devices
     with a column in common, which gives their difference; the only slice then has a sign instead of its highest bit.
@@ -36,35 +35,37 @@ class WeightCode:
 
     @staticmethod
     def of(weight_bits: int, hardware: Hardware) -> WeightCode:
+        """Return the code of weights of so many bits on the crossbars of a chip."""
         bar = hardware.crossbar
         return WeightCode(bar.bits_per_cell, hardware.slices(weight_bits), bar.polarity)
 
     @property
     def polarities(self) -> int:
-        """Columns of one slice."""
+        """Return the columns of one slice."""
         return 2 if self.polarity == "differential" else 1
 
     @property
     def columns(self) -> int:
-        """c_w, columns of one weight."""
+        """Return c_w, the columns of one weight."""
         return self.slices * self.polarities
 
     @property
     def offset(self) -> int:
+        """Return what is added to every weight, so that none is negative."""
         return 1 << (self.slices * self.bits_per_cell - 1) if self.polarity == "offset" else 0
 
     @property
     def is_signed(self) -> bool:
-        """Whether column sums may be negative."""
+        """Tell whether column sums may be negative."""
         return self.polarity == "paired"
 
     def by_column(self, devices: Array, sign: int = -1) -> Array:
-        """(rows, columns) from one value per device: the difference of two in a cell, or their sum with ``sign`` 1."""
+        """Return (rows, columns) from one value per device: two in a cell subtracted, or added with ``sign`` 1."""
         return devices[:, 0::2] + sign * devices[:, 1::2] if self.is_signed else devices
 
     @property
     def levels(self) -> int:
-        """Levels of one device, 0 included."""
+        """Return the levels of one device, 0 included."""
         return 1 << self._digit_bits
 
     @property
@@ -76,11 +77,11 @@ class WeightCode:
         return np.asarray(np.int64(1) << self._digit_bits * np.arange(self.slices, dtype=np.int64))
 
     def device_columns(self, block: WeightBlock) -> int:
-        """Devices in a row of a block."""
+        """Return the devices in a row of a block."""
         return int(block.weights.shape[1]) * self.columns * (2 if self.is_signed else 1)
 
     def encode(self, weights: Integers) -> Integers:
-        """(rows, devices) levels of weights (rows, channels): one device per column, two if paired.
+        """Return (rows, devices) levels of weights (rows, channels): one device per column, two if paired.
 
         Raises ImcsimError where weights do not fit.
         """
@@ -95,42 +96,31 @@ class WeightCode:
     def decode(
         self, columns: Integers, inputs: Integers, unit: float | Array = 1.0, together: int | Integers = 1
     ) -> Integers:
-        """(vectors, channels) sums of products from column results (vectors, channels * c_w).
+        """Return (vectors, channels) sums of products from column results (vectors, channels * c_w).
 
         ``inputs``: (vectors, rows), what was driven, for the offset. ``unit``: levels that 1 in a result stands for, of
         all columns or of each; the sums are rounded to whole ones. ``together``: weights whose columns were added up
         for each sum, each of which has the offset.
         """
-        whole = np.ndim(unit) == 0 and unit == 1
-        parts = (columns if whole else columns * unit).reshape(len(columns), -1, self.slices, self.polarities)
+        in_levels = np.ndim(unit) == 0 and unit == 1
+        parts = (columns if in_levels else columns * unit).reshape(len(columns), -1, self.slices, self.polarities)
         signs = np.array([1, -1][: self.polarities], np.int64)
         sums = np.einsum("vcsp,s,p->vc", parts, self._bases, signs)
         rounded: Integers = sums if sums.dtype.kind == "i" else np.rint(sums).astype(np.int64)
         return np.asarray(rounded - self.offset * together * inputs.sum(axis=1, keepdims=True))
 
 
-def blocks(layer: IntegerLayer, hardware: Hardware, code: WeightCode) -> Iterator[WeightBlock]:
-    """The layer cut into crossbars, in the order of ``plan.cut``: group by group, row tile by row tile."""
-    height, width = hardware.crossbar.rows, hardware.crossbar.columns // code.columns
-    if not width:
-        hint = f"a weight takes {code.columns} columns, a crossbar has {hardware.crossbar.columns}"
-        raise ImcsimError(f"layer '{layer.name}'", "its weights are wider than a crossbar", hint)
-    together = min(height // layer.rows, width // (layer.channels // layer.groups))
-    for part in segments(layer, height, max(1, together)):
-        for c in range(0, len(part.channels), width):
-            yield WeightBlock(part.rows, part.channels[c : c + width], part.weights[:, c : c + width])
-
-
 @dataclass(frozen=True)
 class InputCode:
-    """Unsigned inputs: what is driven is x_q - low, and low's share of the sums is taken off digitally."""
+    """Make inputs unsigned: what is driven is x_q - low, and low's share of the sums is taken off digitally."""
 
     shift: int  # zero point less the least integer
 
     @staticmethod
     def of(layer: IntegerLayer) -> InputCode:
+        """Return the code of the inputs of a layer."""
         return InputCode(layer.input.zero - layer.input.low)
 
     def driven(self, vectors: Integers) -> Integers:
-        """(vectors, groups * rows) unsigned, from (images, positions, groups, rows) less their zero point."""
+        """Return (vectors, groups * rows) unsigned, from (images, positions, groups, rows) less their zero point."""
         return vectors.reshape(vectors.shape[0] * vectors.shape[1], -1) + self.shift

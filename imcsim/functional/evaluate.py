@@ -17,7 +17,8 @@ from imcsim.functional.arrays import AnalogArrays, bias_corrections
 from imcsim.functional.basis_refit import Refitted, refitted
 from imcsim.functional.calibration import FULL, AdcRanges, calibrate, load_calibration
 from imcsim.functional.chip import WrittenChip, write_chip
-from imcsim.functional.placement import BASIS, Placements, layout
+from imcsim.functional.layout import layout
+from imcsim.functional.placement import BASIS, Placements
 from imcsim.functional.reading import COMPENSATIONS, Compensation, Reading
 from imcsim.functional.summaries import activity_of, age_entry, chip_entry, layer_entry, refit_entry, writes_entry
 from imcsim.hardware.devices import DeviceSpec, load_device

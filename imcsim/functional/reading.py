@@ -1,4 +1,4 @@
-"""Programmed cells as crossbars that multiply: aged, behind wires, read with noise, converted, corrected for drift."""
+"""Turn programmed cells into crossbars that multiply: aged, behind wires, noisy, converted, corrected for drift."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ COMPENSATIONS: tuple[Compensation, ...] = ("none", "global", "column")
 
 @dataclass(frozen=True)
 class Readable:
-    """A crossbar as it is read. ``unit``: levels that 1 in a result stands for, of all columns or of each.
+    """Hold a crossbar as it is read.
 
-    ``row_levels``: (rows,) conductances of each row added up, in levels above the least; ``row_most``: if all were at
-    the highest.
+    ``unit``: levels that 1 in a result stands for, of all columns or of each. ``row_levels``: (rows,)
+    conductances of each row added up, in levels above the least; ``row_most``: if all were at the highest.
     """
 
     crossbar: AnalogArray
@@ -42,7 +42,7 @@ class Readable:
     row_most: float
 
     def products(self, inputs: Integers, n_bits: int, numbers: Integers) -> Products:
-        """Column results of unsigned ``inputs`` (vectors, rows); ``numbers`` say which vector of the run each one is.
+        """Return column results of unsigned ``inputs`` (vectors, rows), whose ``numbers`` count the vectors of a run.
 
         Rows beyond those of ``inputs`` are not driven.
         """
@@ -52,7 +52,7 @@ class Readable:
 
 @dataclass(frozen=True)
 class Reading:
-    """How all crossbars of a chip are read at an age; ``seed`` is that of the chip.
+    """Say how all crossbars of a chip are read at an age; ``seed`` is that of the chip.
 
     The least conductance of a cell is taken off by a reference column that has no error of its own.
     ``compensation`` of drift: one factor for each crossbar, or for each column, from what it gave after programming.
@@ -66,22 +66,22 @@ class Reading:
     calibration: AdcRanges = field(default_factory=lambda: FULL)
 
     def when_fresh(self) -> Reading:
-        """The same, of cells that have just been written."""
+        """Return the same reading of cells that have just been written."""
         return replace(self, age_s=self.device.earliest_s)
 
     def readable(self, cells: Sequence[Cells], code: WeightCode, part: ArrayUse, layer: str) -> Readable:
-        """The crossbars of a part with ``cells`` of ``code``, converted as the layer's range asks."""
+        """Return the crossbars of a part with ``cells`` of ``code``, converted as the layer's range asks."""
         bar, errors = self.hardware.crossbar, self.hardware.tile.adc.errors
-        each = _side_by_side(self.device_levels(some, code) for some in cells)
-        levels, charges = (part.connected(code.by_column(each, sign), code) for sign in (-1, 1))
+        devices = _side_by_side(self.device_levels(some, code) for some in cells)
+        levels, charges = (part.connected(code.by_column(devices, sign), code) for sign in (-1, 1))
         codes = self._codes(code, len(levels), part.most_connected, layer)
         noise_usiemens = _side_by_side(self.device.read_sigma_usiemens(some, self.age_s) for some in cells)
         sigma = noise_usiemens / (self._level_usiemens(code) * codes.step)
         squares = code.by_column(np.square(sigma.astype(np.float64)), sign=1) * codes.unit**2
         variances = part.connected(squares, code)
         noisy = bool(variances.any())
-        whole = fixed_point(levels / codes.step, codes.fraction_bits)
-        crossbar = AnalogArray(whole, bar.wordlines_active, bar.dac_bits, variances if noisy else None)
+        conductances = fixed_point(levels / codes.step, codes.fraction_bits)
+        crossbar = AnalogArray(conductances, bar.wordlines_active, bar.dac_bits, variances if noisy else None)
         reads = random_streams.rng(self.seed, "read", layer, part.content, part.number)
         noise = ReadNoise(int(reads.integers(1 << 63)), adc_sigma=errors.noise_lsb * codes.unit)
         converters = random_streams.rng(self.seed, "adc", part.content, part.number)
@@ -94,25 +94,25 @@ class Reading:
             noise if noisy or errors.noise_lsb else None,
             codes.step * self._factors(cells, code, part),
             np.asarray(charges.sum(axis=1), float),
-            float((code.levels - 1) * part.n_connected(each.shape[1])),
+            float((code.levels - 1) * part.n_connected(devices.shape[1])),
         )
 
     def device_levels(self, cells: Cells, code: WeightCode) -> Floats:
-        """(rows, devices) of all cells in level steps above the least one, as the ends of the lines see them."""
+        """Return (rows, devices) all cells in level steps above the least one, as the ends of the lines see them."""
         return self._levels(self.device.conductance_usiemens(cells, self.age_s), code, behind_wires=True)
 
     def _level_usiemens(self, code: WeightCode) -> float:
         return (self.device.g_max_usiemens - self.device.g_min_usiemens) / (code.levels - 1)
 
     def _levels(self, g_usiemens: Floats, code: WeightCode, behind_wires: bool) -> Floats:
-        """Conductances in level steps above the least one, as the ends of the lines see them."""
+        """Return conductances in level steps above the least one; ``behind_wires`` as line ends see them."""
         wires = self.hardware.crossbar.wires
         if behind_wires and isinstance(wires, ResistiveWires):
             g_usiemens = wires.effective_usiemens(np.asarray(g_usiemens, float))
         return np.asarray((g_usiemens - self.device.g_min_usiemens) / self._level_usiemens(code))
 
     def _factors(self, cells: Sequence[Cells], code: WeightCode, part: ArrayUse) -> float | NDArray[np.float64]:
-        """What outputs are multiplied with against drift."""
+        """Return what outputs are multiplied with against drift."""
         if self.compensation == "none":
             return 1.0
         conductances = (
@@ -126,7 +126,7 @@ class Reading:
         return global_factor(fresh, now) if self.compensation == "global" else column_factors(fresh, now)
 
     def _codes(self, code: WeightCode, rows: int, together: int, layer: str) -> _Codes:
-        """Codes over the range of ``together`` columns whose currents are summed, no finer than a level.
+        """Return codes over the range of ``together`` columns whose currents are summed, no finer than a level.
 
         Thresholds lie halfway between the values of the codes; an ideal converter has one for every whole sum, also
         below 0.
@@ -146,7 +146,10 @@ def _side_by_side(crossbars: Iterable[Floats]) -> Floats:
 
 @dataclass(frozen=True)
 class _Codes:
-    """``n_codes`` codes from ``lowest`` on, ``step`` levels wide; sums are at most ``largest``, cells ``highest``."""
+    """Describe ``n_codes`` codes from ``lowest`` on, ``step`` levels wide.
+
+    Sums are at most ``largest`` levels, cells ``highest``.
+    """
 
     n_codes: int
     lowest: int
@@ -156,18 +159,19 @@ class _Codes:
 
     @property
     def fraction_bits(self) -> int:
-        """Of conductances in steps: as many as a cell needs, if sums and codes leave room for them."""
+        """Return the fraction bits of conductances in steps: as many as a cell needs, if sums and codes leave room."""
         needed = (HIGHEST * self.step / self.highest - 1e-9).__ceil__()
         room = MOST_BITS - max(self.n_codes, round(2 * self.largest / self.step)).bit_length()
         return min(max(8, (needed - 1).bit_length()), room)
 
     @property
     def unit(self) -> int:
-        """Fixed-point units of a step."""
+        """Return the fixed-point units of a step."""
         return 1 << self.fraction_bits
 
     @property
     def converter(self) -> Quantizer:
+        """Return the converter with these codes, in fixed-point units."""
         return Quantizer.uniform(
             self.n_codes, self.fraction_bits, self.lowest * self.unit - self.unit // 2, self.lowest
         )

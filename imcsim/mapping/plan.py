@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from imcsim.hardware.hardware import Hardware
 from imcsim.hardware.update_circuit import UpdateCircuit
-from imcsim.mapping.tiling import TileGrid
+from imcsim.mapping.tiling import TileGrid, Tiling
 from imcsim.mapping.update_rates import UpdateRates
 from imcsim.workload.workload import Layer, WeightedLayer
 
@@ -129,6 +130,11 @@ class Basis:
         """Return the bits of a coefficient: magnitude, sign and, unless all are there, the index of its vector."""
         index = 0 if self.nonzeros == self.vectors else (self.vectors - 1).bit_length()
         return self.coeff_bits + 1 + index
+
+    def tiling(self, hardware: Hardware) -> Tiling:
+        """Return how its vectors lie on the crossbars of a copy, as the weights of ``vectors`` channels would."""
+        vectors_per_crossbar = hardware.crossbar.columns // hardware.weight_columns(self.basis_bits)
+        return Tiling(1, self.length, self.vectors, hardware.crossbar.rows, vectors_per_crossbar)
 
 
 @dataclass(frozen=True)

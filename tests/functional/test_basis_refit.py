@@ -17,11 +17,12 @@ import imcsim as package
 from imcsim.functional.accuracy import LayerCounts
 from imcsim.functional.arrays import AnalogArrays
 from imcsim.functional.basis_measurement import SPREAD, Measurements, fitted, sample_inputs, scatter2
-from imcsim.functional.basis_refit import _integers, _segments, refitted
+from imcsim.functional.basis_refit import _segments, refitted
 from imcsim.functional.calibration import AdcRanges, Range
 from imcsim.functional.chip import write_chip
 from imcsim.functional.evaluate import Trial
-from imcsim.functional.placement import BASIS, Content, Placement, Placements, layout
+from imcsim.functional.layout import layout
+from imcsim.functional.placement import BASIS, Content, Placement, Placements
 from imcsim.functional.reading import Reading
 from imcsim.hardware.devices import DeviceSpec, load_device
 from imcsim.hardware.hardware import load_hardware
@@ -98,7 +99,7 @@ class Refit:
         """(inputs, channels) what a placement makes of the measured elements."""
         whole = np.zeros((layer.groups * layer.rows, layer.channels))
         for parts in _segments(placement, self.content):
-            values = np.concatenate([_integers(part) for part in parts])
+            values = np.concatenate([part.by_vector for part in parts])
             whole[np.ix_(parts[0].rows, parts[0].channels)] += self.elements(layer, len(parts[0].rows)) @ values
         return whole * placement.scale
 
@@ -218,8 +219,8 @@ def test_coefficients_keep_their_places_and_bits(file: str) -> None:
     for layer in chip.layers:
         old, new = (places.placements[layer.name].parts for places in (chip.before, chip.after))
         for before, after in zip(old, new, strict=True):
-            assert not _integers(after)[_integers(before) == 0].any()
-            assert np.abs(_integers(after)).max() < 32
+            assert not after.by_vector[before.by_vector == 0].any()
+            assert np.abs(after.by_vector).max() < 32
     kept = set(chip.before.placements) - {layer.name for layer in chip.layers}
     assert kept
     assert all(chip.after.placements[name] is chip.before.placements[name] for name in kept)
@@ -261,7 +262,7 @@ def test_two_chips_have_coefficients_of_their_own(file: str) -> None:
     first, second = (Refit(file, NOISY, seed=seed) for seed in (0, 1))
     name = first.layers[0].name
     parts = [chip.after.placements[name].parts[0] for chip in (first, second)]
-    assert (_integers(parts[0]) != _integers(parts[1])).any()
+    assert (parts[0].by_vector != parts[1].by_vector).any()
 
 
 def test_without_a_basis_there_is_nothing_to_refit() -> None:

@@ -15,14 +15,15 @@ import imcsim as package
 from imcsim.functional.arrays import AnalogArrays
 from imcsim.functional.chip import write_chip
 from imcsim.functional.evaluate import Trial
-from imcsim.functional.placement import Placements, layout
+from imcsim.functional.layout import layout
+from imcsim.functional.placement import Placements
 from imcsim.functional.reading import Reading
 from imcsim.hardware.hardware import Hardware, load_hardware
 from imcsim.mapping.basis.fit import FitOptions, fit_file
 from imcsim.mapping.basis.fitted import FittedBasis, load_fitted, save_fitted
 from imcsim.mapping.plan import BasisMvm, Plan
 from imcsim.mapping.schemes import load_scheme
-from imcsim.mapping.tiling import segments
+from imcsim.mapping.tiling import Tiling
 from imcsim.util.errors import ImcsimError
 from imcsim.util.random_streams import rng
 from imcsim.workload.datasets import load_dataset
@@ -74,11 +75,11 @@ def inputs_of(layer: IntegerLayer) -> Integers:
 
 def slow_sums(layer: IntegerLayer, vectors: Integers, fitted: FittedBasis) -> np.ndarray:
     """Before rounding: the inputs times what stands for the weights, rows of other groups in a segment included."""
-    own, length = fitted.layers[layer.name], len(fitted.elements)
+    stored, segments = fitted.layers[layer.name], Tiling.of(layer, len(fitted.elements)).blocks()
     matrix = np.zeros((layer.groups * layer.rows, layer.channels))
-    for part, values in zip(segments(layer, length, max(1, length // layer.rows)), own.values, strict=True):
-        block = fitted.elements[: len(part.rows)] @ values[:, : len(part.channels)].astype(np.int64)
-        matrix[np.ix_(part.rows, part.channels)] += block * own.scale[part.channels].astype(float)
+    for segment, values in zip(segments, stored.values, strict=True):
+        block = fitted.elements[: len(segment.rows)] @ values[:, : len(segment.channels)].astype(np.int64)
+        matrix[np.ix_(segment.rows, segment.channels)] += block * stored.scale[segment.channels].astype(float)
     flat = vectors.reshape(vectors.shape[0] * vectors.shape[1], -1)
     return (flat @ matrix + layer.bias).reshape(*vectors.shape[:2], -1)
 

@@ -18,7 +18,7 @@ from imcsim.experiments.calibrate import calibrated
 from imcsim.functional import calibration as calibrations
 from imcsim.functional.calibration import CANDIDATES, AdcRanges, Range, calibrate, load_calibration
 from imcsim.functional.evaluate import Trial
-from imcsim.functional.placement import layout
+from imcsim.functional.layout import layout
 from imcsim.hardware.hardware import load_hardware
 from imcsim.mapping.basis.digital import combined
 from imcsim.mapping.basis.fitted import load_fitted

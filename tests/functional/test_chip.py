@@ -17,7 +17,7 @@ import imcsim
 from imcsim.functional.chip import WrittenChip
 from imcsim.functional.encoding import WeightCode
 from imcsim.functional.evaluate import Trial
-from imcsim.functional.placement import layout
+from imcsim.functional.layout import layout
 from imcsim.functional.writing import write_block
 from imcsim.hardware.cost_table import CostTable
 from imcsim.hardware.devices import Cells, DeviceSpec, load_device
@@ -61,10 +61,7 @@ def rebuilt(layer: IntegerLayer, here: Placed, chip: WrittenChip) -> Integers:
     total = np.zeros((layer.groups * layer.rows, layer.channels), np.int64)
     for part in here.layout.placements[layer.name].parts:
         weights = weights_in(chip.cells[part.content, part.number], here.layout.contents[part.content].code)
-        driven = weights[: len(part.rows)]
-        total[np.ix_(part.rows, part.channels)] += (
-            driven if isinstance(part.coefficients, str) else driven @ part.coefficients
-        )
+        total[np.ix_(part.rows, part.channels)] += part.weighed(weights[: len(part.rows)])
     return total
 
 

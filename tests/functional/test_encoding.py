@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imcsim.functional.encoding import InputCode, WeightCode, blocks
+from imcsim.functional.encoding import InputCode, WeightCode
+from imcsim.functional.layout import layer_content
 from imcsim.hardware.hardware import load_hardware
-from imcsim.mapping.tiling import cut
 from imcsim.util.errors import ImcsimError
 from imcsim.workload.quantised.layers import Format, IntegerLayer, Integers
-from imcsim.workload.workload import Conv, Quantisation, Window
 
 POLARITIES = st.sampled_from(["differential", "offset"])
 
@@ -41,12 +40,13 @@ def test_weights_come_back_from_their_cells(seed: int, bits_per_cell: int, polar
 def on_crossbars(layer: IntegerLayer, vectors: Integers, polarity: str, overrides: dict[str, object]) -> Integers:
     """The layer's sums with each crossbar an exact product."""
     hardware = load_hardware("rram-256", {"crossbar.polarity": polarity, **overrides})
-    code, entry = WeightCode.of(8, hardware), InputCode.of(layer)
+    content, entry = layer_content(layer, hardware, 8), InputCode.of(layer)
+    code = content.code
     driven = entry.driven(vectors)
     assert driven.min() >= 0
     assert driven.max() < 256
     sums = np.zeros((len(driven), layer.channels), np.int64) + layer.bias - entry.shift * layer.weights.sum(axis=1)
-    for block in blocks(layer, hardware, code):
+    for block in content.blocks:
         inputs = driven[:, block.rows]
         sums[:, block.channels] += code.decode(inputs @ code.encode(block.weights), inputs)
     return sums.reshape(*vectors.shape[:2], -1)
@@ -68,24 +68,6 @@ def test_a_layer_in_pieces_gives_its_sums(
     np.testing.assert_array_equal(found, layer.sums(vectors))
 
 
-@pytest.mark.parametrize(("groups", "channels", "kernel"), [(1, 40, 3), (4, 16, 3), (32, 32, 3), (1, 300, 1)])
-def test_crossbars_are_those_of_the_plan(groups: int, channels: int, kernel: int) -> None:
-    hardware = load_hardware("rram-256")
-    window = Window(kernel=(kernel, kernel), stride=(1, 1), padding=(0,) * 4, dilation=(1, 1))
-    planned = Conv(
-        name="c", inputs=("x",), output_shape=(channels, 4, 4), in_channels=32, window=window, groups=groups,
-        weight_quant=Quantisation(bits=8),
-    )  # fmt: skip
-    layer = integer_layer(np.random.default_rng(0), groups, 32 // groups * kernel**2, channels // groups)
-    grid, code = cut(planned, hardware), WeightCode.of(8, hardware)
-    found = [(len(block.rows), len(block.channels) * code.columns) for block in blocks(layer, hardware, code)]
-    assert found == list(zip(grid.rows, grid.columns, strict=True))
-
-
 def test_weights_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ImcsimError, match="do not fit 2 slices"):
         WeightCode(2, 2, "differential").encode(np.array([[16]]))
-    layer = integer_layer(np.random.default_rng(0), 1, 4, 4)
-    narrow = load_hardware("rram-256", {"crossbar.columns": 4})
-    with pytest.raises(ImcsimError, match="a weight takes 8 columns, a crossbar has 4"):
-        next(blocks(layer, narrow, WeightCode.of(8, narrow)))

@@ -119,9 +119,11 @@ def test_scripts_and_targets_in_blocks_exist(page: Path) -> None:
 
 @every_page
 def test_files_and_folders_of_a_page_exist(page: Path) -> None:
-    """Unless the code blocks of the page name them too: those are the files of a user."""
+    """Except files of a user, which code blocks of the page name too, and what commands make, which git ignores."""
     theirs = "".join(code for _, code in BLOCK.findall(page.read_text(encoding="utf-8")))
-    names = [code for code in inline(page) if PATH.fullmatch(code) and code not in theirs]
+    ignored = {line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines()}
+    named = [code for code in inline(page) if PATH.fullmatch(code) and code not in theirs]
+    names = [name for name in named if name.partition("/")[0] not in ignored]
     places = (ROOT, ROOT / "imcsim", page.parent)
     assert [name for name in names if not any((place / name).exists() for place in places)] == []
 

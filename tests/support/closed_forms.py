@@ -29,12 +29,17 @@ class Layer:
         return ceil(self.k / self.r)
 
     @property
+    def weights_across(self) -> int:
+        """Whole weights side by side; what is left over of the columns stays empty."""
+        return self.c // self.c_w
+
+    @property
     def crossbars(self) -> int:
-        return self.t_r * ceil(self.n * self.c_w / self.c)
+        return self.t_r * ceil(self.n / self.weights_across)
 
     @property
     def tau(self) -> int:
-        used = min(self.c, self.n * self.c_w)
+        used = min(self.weights_across, self.n) * self.c_w
         return max(self.t_xb, ceil(round(used * self.conversion_cycles, 9)))
 
     @property
@@ -64,11 +69,11 @@ class Layer:
         return ceil(self.k / length)
 
     def basis_copies(self, crossbars: int, vectors: int = 128) -> int:
-        return crossbars // ceil(vectors * self.c_w / self.c)
+        return crossbars // ceil(vectors / self.weights_across)
 
     def broadcast_cycles(self, batch: int, crossbars: int, vectors: int = 128) -> int:
         """Variant B, digital units ideal."""
-        bars = ceil(vectors * self.c_w / self.c)
+        bars = ceil(vectors / self.weights_across)
         tau = max(self.t_xb, ceil(round(ceil(vectors * self.c_w / bars) * self.conversion_cycles, 9)))
         slots = ceil(batch * self.p * self.segments() / self.basis_copies(crossbars, vectors))
         return slots * self.t_in * tau + tau + 2

@@ -10,7 +10,8 @@ import numpy as np
 
 from imcsim.functional.arrays import AnalogArrays
 from imcsim.functional.chip import WrittenChip, write_chip
-from imcsim.functional.placement import BASIS, Placements, basis_content, combined, direct, layer_content, layout
+from imcsim.functional.layout import basis_content, combined, direct, layer_content, layout
+from imcsim.functional.placement import BASIS, Placements
 from imcsim.functional.reading import Reading
 from imcsim.hardware.devices import Cells, DeviceSpec
 from imcsim.hardware.hardware import Hardware, load_hardware

@@ -19,18 +19,21 @@ from tests.support.runs import simulated
 SIZES = st.tuples(st.integers(1, 300), st.integers(1, 80), st.integers(1, 9), st.sampled_from([1, 3]))
 BATCHES = st.integers(1, 5)
 TILES = st.integers(1, 12)
+BITS_PER_CELL = st.integers(1, 8)
 
 
 def traced(
-    workload: Workload, tiles: int, scheme: str, batch: int, write: str = "ideal_single", **options: object
-) -> Execution:
-    request = RunSpec(workload, ideal_chip(write=write, chip__n_tiles=tiles), scheme, batch, options)
+    workload: Workload, tiles: int, scheme: str, batch: int, write: str = "ideal_single", bits_per_cell: int = 2,
+    **options: object,
+) -> Execution:  # fmt: skip
+    chip = ideal_chip(write=write, chip__n_tiles=tiles, crossbar__bits_per_cell=bits_per_cell)
+    request = RunSpec(workload, chip, scheme, batch, options)
     return simulated(request)
 
 
-def layer_of(size: tuple[int, int, int, int]) -> tuple[Workload, Layer]:
-    c_in, c_out, width, kernel = size
-    return one_conv(c_in, c_out, width, kernel), Layer(c_in * kernel**2, c_out, width**2)
+def layer_of(size: tuple[int, int, int, int], bits_per_cell: int = 2) -> tuple[Workload, Layer]:
+    (c_in, c_out, width, kernel), c_w = size, 2 * ceil(8 / bits_per_cell)
+    return one_conv(c_in, c_out, width, kernel), Layer(c_in * kernel**2, c_out, width**2, c_w=c_w)
 
 
 def cycles(trace: Execution) -> int:
@@ -51,23 +54,23 @@ def write_cycles(layer: Layer) -> int:
     return 5 * min(layer.k, layer.r)
 
 
-@given(SIZES, TILES, BATCHES)
+@given(SIZES, TILES, BATCHES, BITS_PER_CELL)
 @settings(max_examples=60, deadline=None)
-def test_static(size: tuple[int, int, int, int], tiles: int, batch: int) -> None:
-    workload, layer = layer_of(size)
+def test_static(size: tuple[int, int, int, int], tiles: int, batch: int, bits_per_cell: int) -> None:
+    workload, layer = layer_of(size, bits_per_cell)
     enough = ceil(layer.crossbars / 8) + tiles
-    trace = traced(workload, enough, "static", batch)
+    trace = traced(workload, enough, "static", batch, bits_per_cell=bits_per_cell)
     copies = min(enough * 8 // layer.crossbars, layer.p)
     assert cycles(trace) == layer.static_cycles(batch, copies)
     assert amount(trace, "adc", "convert") == batch * layer.conversions
     assert not cells_written(trace)
 
 
-@given(SIZES, TILES, BATCHES)
+@given(SIZES, TILES, BATCHES, BITS_PER_CELL)
 @settings(max_examples=60, deadline=None)
-def test_reprogram_layer_by_layer(size: tuple[int, int, int, int], tiles: int, batch: int) -> None:
-    workload, layer = layer_of(size)
-    trace = traced(workload, tiles, "reprogram", batch)
+def test_reprogram_layer_by_layer(size: tuple[int, int, int, int], tiles: int, batch: int, bits_per_cell: int) -> None:
+    workload, layer = layer_of(size, bits_per_cell)
+    trace = traced(workload, tiles, "reprogram", batch, bits_per_cell=bits_per_cell)
     bars = tiles * 8
     writes = layer.reprogram_cycles(batch, bars, write_cycles(layer))
     if layer.crossbars <= bars:

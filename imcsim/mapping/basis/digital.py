@@ -1,11 +1,11 @@
-"""A network on a fitted basis without crossbars: what the coefficients answer where every sum is exact."""
+"""Run a network on a fitted basis without crossbars: what the coefficients answer where every sum is exact."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from imcsim.mapping.basis.fitted import FittedBasis
-from imcsim.mapping.tiling import segments
+from imcsim.mapping.tiling import Tiling
 from imcsim.workload.datasets import Array, Dataset
 from imcsim.workload.quantised import IntegerLayer, Integers, Multiply, QuantisedNetwork
 
@@ -13,7 +13,7 @@ AT_ONCE = 100  # images of one batch; it changes no answer
 
 
 def combined(basis: FittedBasis) -> Multiply:
-    """A multiplication of layers by what stands for their weights; resident layers keep their own."""
+    """Return a multiplication of layers by what stands for their weights; resident layers keep their own."""
     matrices: dict[str, Array] = {}
 
     def multiply(layer: IntegerLayer, vectors: Integers) -> Integers:
@@ -29,26 +29,30 @@ def combined(basis: FittedBasis) -> Multiply:
 
 
 def matrix(basis: FittedBasis, layer: IntegerLayer) -> Array:
-    """(inputs, channels) what inputs are multiplied by; where groups share a segment, those of other groups too."""
-    own, length = basis.layers[layer.name], len(basis.elements)
-    found = np.zeros((layer.groups * layer.rows, layer.channels))
-    for part, values in zip(segments(layer, length, max(1, length // layer.rows)), own.values, strict=True):
-        combination = basis.elements[: len(part.rows)] @ values[:, : len(part.channels)].astype(np.int64)
-        found[np.ix_(part.rows, part.channels)] += combination
-    return found * own.scale.astype(np.float64) + _spread(own.residual.dense(layer.channels, layer.rows), layer.groups)
+    """Return (inputs, channels) what inputs are multiplied by.
+
+    Where groups share a segment, a channel meets the inputs of the other groups too.
+    """
+    stored, combined = basis.layers[layer.name], np.zeros((layer.groups * layer.rows, layer.channels))
+    segments = Tiling.of(layer, len(basis.elements)).blocks()
+    for segment, values in zip(segments, stored.values, strict=True):
+        combination = basis.elements[: len(segment.rows)] @ values[:, : len(segment.channels)].astype(np.int64)
+        combined[np.ix_(segment.rows, segment.channels)] = combination
+    residual = _spread(stored.residual.dense(layer.channels, layer.rows), layer.groups)
+    return combined * stored.scale.astype(np.float64) + residual
 
 
 def _spread(weights: Integers, groups: int) -> Array:
-    """(inputs, channels) from (channels, rows of a group): every channel meets the inputs of its own group."""
+    """Return (inputs, channels) from (channels, rows of a group): a channel meets the inputs of its own group."""
     channels, rows = weights.shape
-    found = np.zeros((groups * rows, channels))
+    spread = np.zeros((groups * rows, channels))
     group = np.arange(channels) // (channels // groups)
-    found[group[:, None] * rows + np.arange(rows), np.arange(channels)[:, None]] = weights
-    return found
+    spread[group[:, None] * rows + np.arange(rows), np.arange(channels)[:, None]] = weights
+    return spread
 
 
 def answers(network: QuantisedNetwork, data: Dataset, pixels: Array, multiply: Multiply) -> int:
-    """How many images are classified correctly."""
+    """Return how many images are classified correctly."""
     right = 0
     for start in range(0, len(data.labels), AT_ONCE):
         here = slice(start, start + AT_ONCE)

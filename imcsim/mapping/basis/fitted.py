@@ -1,4 +1,4 @@
-"""A fitted basis and its file: one safetensors file, of integers and one scale per channel."""
+"""Hold a fitted basis, and read and write its file: one safetensors file, of integers and one scale per channel."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imcsim.mapping.basis.residual import Residual
+from imcsim.mapping.tiling import Tiling
 from imcsim.util.errors import ImcsimError
 from imcsim.util.files import new_file
 
@@ -28,7 +29,7 @@ SIZES = ("nonzeros", "coeff_bits", "basis_bits")
 
 @dataclass(frozen=True)
 class LayerCoefficients:
-    """Integer weights of a layer are about ``scale`` times (elements @ ``values``), segment by segment.
+    """Combine the integer weights of a layer: about ``scale`` times (elements @ ``values``), segment by segment.
 
     ``values``: (segments, vectors, channels of a segment), magnitudes below 2**coeff_bits, at most ``nonzeros`` for a
     segment and channel; zero beyond the channels of a narrower segment. ``scale``: (channels of the layer,).
@@ -48,8 +49,9 @@ class LayerCoefficients:
 
 @dataclass(frozen=True)
 class FittedBasis:
-    """``elements``: (length, vectors) of ``basis_bits`` bits, sign included; a shorter segment uses its first rows.
+    """Hold a basis and the coefficients of the layers that were fitted to it.
 
+    ``elements``: (length, vectors) of ``basis_bits`` bits, sign included; a shorter segment uses its first rows.
     ``coeff_bits``: of magnitudes. ``resident``: weighted layers that keep weights of their own; ``layers``: all others.
     ``made_on``: model, options, version and errors.
     """
@@ -63,18 +65,18 @@ class FittedBasis:
     made_on: Mapping[str, Any]
 
     def weights(self, layer: IntegerLayer) -> Floats:
-        """(channels, rows) what the integer weights of a layer are approximated by, residual included.
+        """Return (channels, rows) what the integer weights of a layer are approximated by, residual included.
 
         Where groups share a segment, what a kernel makes of the rows of other groups is not among them.
         """
-        own, length = self.layers[layer.name], len(self.elements)
-        together, terms = _blocks(layer, length)
-        blocks = own.values.reshape(-1, terms, *own.values.shape[1:])  # groups that share segments, one after another
-        rows = np.einsum("lm,btmc->bctl", self.elements, blocks).reshape(len(blocks), blocks.shape[-1], -1)
-        kernels = rows[..., : together * layer.rows].reshape(len(blocks), together, -1, together, layer.rows)
-        diagonal = np.einsum("bgkgr->bgkr", kernels).reshape(-1, layer.rows)
-        combined = diagonal[: layer.channels] * own.scale[:, None].astype(float)
-        return np.asarray(combined + own.residual.dense(layer.channels, layer.rows))
+        stored, tiling = self.layers[layer.name], Tiling.of(layer, len(self.elements))
+        n_sets, shared = tiling.group_sets, tiling.shared
+        values = stored.values.reshape(n_sets, tiling.row_tiles, *stored.values.shape[1:])
+        rows = np.einsum("lm,stmc->sctl", self.elements, values).reshape(n_sets, tiling.channels_per_block, -1)
+        kernels = rows[..., : shared * layer.rows].reshape(n_sets, shared, -1, shared, layer.rows)
+        diagonal = np.einsum("sgkgr->sgkr", kernels).reshape(-1, layer.rows)
+        combined = diagonal[: layer.channels] * stored.scale[:, None].astype(float)
+        return np.asarray(combined + stored.residual.dense(layer.channels, layer.rows))
 
 
 def save_fitted(basis: FittedBasis, path: str | Path) -> None:
@@ -94,7 +96,7 @@ def save_fitted(basis: FittedBasis, path: str | Path) -> None:
 
 
 def load_fitted(path: str | Path) -> FittedBasis:
-    """A file of ``imcsim basis fit``. Raises ImcsimError where it is none, or broken."""
+    """Read a file of ``imcsim basis fit``. Raises ImcsimError where it is none, or broken."""
     if not Path(path).exists():
         raise ImcsimError(str(path), "there is no such file", HINT)
     return _loaded(str(path), Path(path).stat().st_mtime_ns)
@@ -102,7 +104,7 @@ def load_fitted(path: str | Path) -> FittedBasis:
 
 @lru_cache(maxsize=4)
 def _loaded(path: str, mtime_ns: int) -> FittedBasis:
-    """As the file was at a time: a plan and its values read it many times."""
+    """Read the file as it was at a time: a plan and its values read it many times."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -167,23 +169,12 @@ def check_fits(basis: FittedBasis, layers: Sequence[IntegerLayer], rows: int) ->
         problem = f"has a layer '{unknown[0]}'" if unknown else f"has nothing for layer '{missing[0]}'"
         raise ImcsimError("basis", f"is of another network: it {problem}", HINT)
     for layer in layers:
-        own = basis.layers.get(layer.name)
-        if own and not (_shape(own) == _needed(basis, layer) and own.residual.fits(layer.weights.size)):
+        stored = basis.layers.get(layer.name)
+        if stored and not _fits_layer(stored, basis, layer):
             raise ImcsimError("basis", f"is of another network: layer '{layer.name}' has other sizes", HINT)
 
 
-def _shape(own: LayerCoefficients) -> tuple[int, ...]:
-    return (*own.values.shape, *own.scale.shape)
-
-
-def _needed(basis: FittedBasis, layer: IntegerLayer) -> tuple[int, ...]:
-    """Segments, vectors, channels of a segment, and channels of the layer."""
-    together, terms = _blocks(layer, len(basis.elements))
-    segments, width = -(-layer.groups // together) * terms, layer.channels // layer.groups * together
-    return segments, basis.elements.shape[1], width, layer.channels
-
-
-def _blocks(layer: IntegerLayer, length: int) -> tuple[int, int]:
-    """Groups that share a segment, as many as fit, and segments that add up to one output."""
-    together = min(layer.groups, max(1, length // layer.rows))
-    return together, -(-layer.rows * together // length)
+def _fits_layer(stored: LayerCoefficients, basis: FittedBasis, layer: IntegerLayer) -> bool:
+    tiling, vectors = Tiling.of(layer, len(basis.elements)), basis.elements.shape[1]
+    same_values = stored.values.shape == (tiling.n_blocks, vectors, tiling.channels_per_block)
+    return same_values and stored.scale.shape == (layer.channels,) and stored.residual.fits(layer.weights.size)

@@ -1,4 +1,4 @@
-"""What a basis has to represent: the weights of layers, cut into segments of its length."""
+"""Say what a basis has to represent: the weights of layers, cut into segments of its length."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imcsim.mapping.tiling import segments
+from imcsim.mapping.tiling import Tiling, weight_blocks
 from imcsim.util.errors import ImcsimError
 from imcsim.workload.quantised import IntegerLayer
 
@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Target:
-    """The segments of one layer, scaled so that a weight has unit mean square: layers count by their size.
+    """Hold the segments of one layer, scaled so that a weight has unit mean square: layers count by their size.
 
     ``kernels``: (blocks, terms, kernels, length), zero beyond the rows of a segment; the ``terms`` segments of a block
     add up to the same channels, and share a scale for each. ``rows``: (blocks, terms) of each segment. ``unit``: what
@@ -33,28 +33,27 @@ class Target:
 
     @staticmethod
     def of(layer: IntegerLayer, length: int) -> Target:
-        """Raises ImcsimError where weights are no finite numbers."""
+        """Cut a layer into segments of a length. Raises ImcsimError where weights are no finite numbers."""
         if not np.isfinite(layer.weights).all():
             raise ImcsimError(f"layer '{layer.name}'", "has weights that are no finite numbers", "export it again")
-        parts = list(segments(layer, length, max(1, length // layer.rows)))  # small groups share one
-        width = max(len(part.channels) for part in parts)
-        kernels = np.zeros((len(parts), width, length))
-        for kernel, part in zip(kernels, parts, strict=True):
-            kernel[: len(part.channels), : len(part.rows)] = part.weights.T
+        tiling = Tiling.of(layer, length)
+        segments, terms = list(weight_blocks(layer, tiling)), tiling.row_tiles
+        kernels = np.zeros((len(segments), tiling.channels_per_block, length))
+        for kernel, segment in zip(kernels, segments, strict=True):
+            kernel[: len(segment.channels), : len(segment.rows)] = segment.weights.T
         unit = float(np.sqrt(np.square(kernels).sum() / layer.weights.size)) or 1.0
-        terms = sum(np.array_equal(part.channels, parts[0].channels) for part in parts)
-        rows = np.array([len(part.rows) for part in parts]).reshape(-1, terms)
-        channels = [part.channels for part in parts[::terms]]
-        shaped = kernels.reshape(-1, terms, width, length)
+        rows = np.array([len(segment.rows) for segment in segments]).reshape(-1, terms)
+        channels = [segment.channels for segment in segments[::terms]]
+        shaped = kernels.reshape(-1, terms, *kernels.shape[1:])
         return Target(layer.name, shaped / unit, rows, unit, channels, int(layer.weights.size))
 
     @property
     def length2(self) -> Floats:
-        """(blocks, kernels) squared lengths of kernels."""
+        """Return (blocks, kernels) squared lengths of kernels."""
         return np.asarray(np.square(self.kernels).sum(axis=(1, 3)))
 
     @property
     def utilisation(self) -> float:
-        """Share of the basis rows that weights of a kernel use; groups beside it on the diagonal are no use."""
+        """Return the share of basis rows that weights of a kernel use; groups beside it on the diagonal are no use."""
         n_segments = sum(len(channels) for channels in self.channels) * self.rows.shape[1]
         return float(self.n_weights / (n_segments * self.kernels.shape[-1]))

@@ -1,4 +1,4 @@
-"""The copies of a basis on some crossbars, and the layers that are combined from it."""
+"""Place the copies of a basis on some crossbars, and combine layers from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imcsim.hardware.hardware import Hardware, SramBuffer, VectorUnit
 from imcsim.mapping.plan import Basis, BasisMvm, Load, Operation, Phase, Program, Region, Segments
 from imcsim.mapping.schemes.base import LayerGroup, with_digital_neighbours
 from imcsim.mapping.schemes.masks import Colouring, Slots, schedule, synthetic
-from imcsim.mapping.tiling import TileGrid
+from imcsim.mapping.tiling import TileGrid, Tiling
 from imcsim.util.errors import ImcsimError
 from imcsim.workload.workload import WeightedLayer
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class BasisChoice(Protocol):
-    """What a scheme says of its basis."""
+    """Describe what a scheme says of its basis."""
 
     @property
     def name(self) -> str: ...
@@ -38,7 +38,7 @@ class BasisChoice(Protocol):
 
 
 class Combination:
-    """The copies of a basis on some crossbars, and the layers that are combined from it."""
+    """Hold the copies of a basis on some crossbars, and the layers that are combined from it."""
 
     def __init__(
         self,
@@ -62,10 +62,10 @@ class Combination:
             self.slots = {b.layer.name: self._schedule(b, seed) for b in parts}
 
     def _schedule(self, block: LayerGroup, seed: int) -> Slots:
-        cut = self.cut(block)  # which also checks a file against the layer
+        segments = self.segments(block)  # which also checks a file against the layer
         if self.fitted:
             return schedule(self.fitted[block.layer.name].values, self.basis, self.scheme.colouring)
-        return schedule(synthetic(block.layer, self.basis, cut, seed), self.basis, self.scheme.colouring)
+        return schedule(synthetic(block.layer, self.basis, segments, seed), self.basis, self.scheme.colouring)
 
     def _check(self, crossbars: int) -> None:
         where, basis = f"scheme '{self.scheme.name}', option", self.basis
@@ -93,7 +93,7 @@ class Combination:
                 f"{basis.nonzeros} coefficients of {basis.vectors} basis vectors",
                 "use at most as many as there are vectors",
             )
-        if not self.vectors_per_crossbar:
+        if self.columns_per_vector > self.hardware.crossbar.columns:
             raise ImcsimError(
                 f"{where} basis_bits",
                 f"a vector takes {self.columns_per_vector} columns, a crossbar has {self.hardware.crossbar.columns}",
@@ -108,43 +108,42 @@ class Combination:
 
     @property
     def columns_per_vector(self) -> int:
+        """Return c_b, the columns of one basis vector."""
         return self.hardware.weight_columns(self.basis.basis_bits)
 
     @property
     def crossbars_per_copy(self) -> int:
-        """m_B = ceil(M / floor(C / c_b)): no vector lies on two crossbars."""
-        return -(-self.basis.vectors // max(1, self.vectors_per_crossbar))
+        """Return m_B = ceil(M / floor(C / c_b)): no vector lies on two crossbars."""
+        return self.basis.tiling(self.hardware).n_blocks
 
-    @property
-    def vectors_per_crossbar(self) -> int:
-        return self.hardware.crossbar.columns // self.columns_per_vector
+    def segments(self, block: LayerGroup) -> Segments:
+        """Return how a layer is cut; small groups share a segment, as many as its length takes.
 
-    def cut(self, block: LayerGroup) -> Segments:
-        """How a layer is cut; small groups share a segment, as many as its length takes."""
-        layer, length = block.layer, self.basis.length
-        together = min(layer.groups, max(1, length // layer.rows)) if layer.groups > 1 else 1
-        terms = -(-layer.rows * together // length)
-        count = terms * -(-layer.groups // together)
-        kernels, rows = layer.channels // layer.groups * together, min(layer.rows * together, length)
-        segments = Segments(count, kernels, rows, terms, float(self.basis.nonzeros), self.basis.coeff_bits)
-        return self._as_fitted(segments, layer) if self.fitted else segments
+        Raises ImcsimError where the file of a basis is of another network.
+        """
+        basis, tiling = self.basis, Tiling.of(block.layer, self.basis.length)
+        segments = Segments(
+            tiling.n_blocks, tiling.channels_per_block, tiling.rows_per_block, tiling.row_tiles, float(basis.nonzeros),
+            basis.coeff_bits,
+        )  # fmt: skip
+        return self._as_fitted(segments, block.layer) if self.fitted else segments
 
-    def _as_fitted(self, cut: Segments, layer: WeightedLayer) -> Segments:
-        """With the coefficients and corrections of a file; ImcsimError where the file is of another network."""
-        own, n_kernels = self.fitted.get(layer.name), cut.terms * layer.channels
-        if own is None or not _is_of(own, cut, layer):
+    def _as_fitted(self, segments: Segments, layer: WeightedLayer) -> Segments:
+        """Return segments with the coefficients and corrections of a file."""
+        stored, n_kernels = self.fitted.get(layer.name), segments.terms * layer.channels
+        if stored is None or not _is_of(stored, segments, layer):
             where = f"scheme '{self.scheme.name}', option basis"
             raise ImcsimError(where, f"the file has no layer like '{layer.name}'", "fit a basis to this network")
         return replace(
-            cut,
-            nonzeros=float(np.count_nonzero(own.values)) / n_kernels,
-            corrections=len(own.residual) / n_kernels,
-            correction_bits=own.residual.bits(cut.rows),
+            segments,
+            nonzeros=float(np.count_nonzero(stored.values)) / n_kernels,
+            corrections=len(stored.residual) / n_kernels,
+            correction_bits=stored.residual.bits(segments.rows),
         )
 
     def operations(self, block: LayerGroup) -> tuple[Operation, ...]:
-        """The operations of a block that is combined from the basis."""
-        segments, slots = self.cut(block), self.slots.get(block.layer.name)
+        """Return the operations of a block that is combined from the basis."""
+        segments, slots = self.segments(block), self.slots.get(block.layer.name)
         if slots:
             segments = replace(segments, slots=slots.needed, selected=slots.selected)
         if slots and self.fitted and self.basis.sum == "analog":
@@ -154,9 +153,9 @@ class Combination:
         return with_digital_neighbours(block, [core], self.region)
 
     def cycles(self, block: LayerGroup, copies: int, batch: int) -> float:
-        """Closed-form cycles of a batch: the longer of the analog and the digital part, ceil(Bt P S / D) T_in tau."""
+        """Return closed-form cycles of a batch: the longer of analog, ceil(Bt P S / D) T_in tau, and digital part."""
         hw, layer = self.hardware, block.layer
-        segments = self.cut(block)
+        segments = self.segments(block)
         vectors = -(-batch * layer.positions * segments.count // copies)
         phases = hw.input_phases(layer.input_quant.bits, segments.rows)
         columns = (
@@ -172,13 +171,13 @@ class Combination:
         return vectors * max(phases * tau, combine)
 
     def coefficient_bytes(self, block: LayerGroup) -> int:
-        """Stored coefficients of a layer, S N q of them on average, each with sign and index, and its corrections."""
-        cut = self.cut(block)
-        bits = cut.nonzeros * self.basis.coefficient_bits + cut.corrections * cut.correction_bits
-        return math.ceil(cut.terms * block.layer.channels * bits / 8)
+        """Return the bytes of a layer's coefficients, S N q on average, with sign and index, and of its corrections."""
+        segments = self.segments(block)
+        bits = segments.nonzeros * self.basis.coefficient_bits + segments.corrections * segments.correction_bits
+        return math.ceil(segments.terms * block.layer.channels * bits / 8)
 
     def loads(self, per_image: bool) -> tuple[Load, ...]:
-        """Coefficients that come from DRAM, layer by layer; none where the buffers keep them."""
+        """Return loads of coefficients from DRAM, layer by layer; none where the buffers keep them."""
         if self._kept_in_buffers():
             return ()
         return tuple(
@@ -195,14 +194,12 @@ class Combination:
         return sum(map(self.coefficient_bytes, self.parts)) <= buffer.capacity_bytes * self.hardware.chip.n_tiles
 
     def setup(self) -> tuple[Program, ...]:
-        """Write the basis into every copy, once."""
-        each, vectors = self.vectors_per_crossbar, self.basis.vectors
-        widths = [min(each, vectors - first) * self.columns_per_vector for first in range(0, vectors, each)]
-        rows = (self.basis.length,) * len(widths)
-        grid = TileGrid(rows, tuple(widths), tuple(self.basis.length * w for w in widths), 1, len(widths))
+        """Return the writes of the basis into every copy, once."""
+        grid = TileGrid.of(self.basis.tiling(self.hardware), self.columns_per_vector)
         return (Program("write basis", "basis", grid, self.region, self.basis.basis_bits),)
 
     def notes(self) -> tuple[str, ...]:
+        """Return sentences for the report: the copies, their coefficients and the time slots."""
         where = "the buffers" if self._kept_in_buffers() else "DRAM"
         total = sum(map(self.coefficient_bytes, self.parts))
         notes = [*(["synthetic coefficients: no accuracy"] if self.basis.elements == "synthetic" else [])]
@@ -220,12 +217,14 @@ class Combination:
         return sum(sum(s.needed) for s in self.slots.values()), sum(sum(s.bound) for s in self.slots.values())
 
     def assumed(self) -> tuple[str, ...]:
+        """Return what was taken for granted: the coefficients of a synthetic basis."""
         if self.basis.elements != "synthetic":
             return ()
         drawn = f"seeded random supports of {self.basis.nonzeros} basis vectors with uniform magnitudes"
         return (f"scheme.coefficients: {drawn}",)
 
     def facts(self) -> dict[str, object]:
+        """Return figures for the report: copies, coefficient bytes, and slots with their bound."""
         needed, bound = self._slot_sums()
         slots = {f"slots_{self.scheme.colouring}": needed, "slots_lower_bound": bound} if self.slots else {}
         return {
@@ -235,13 +234,13 @@ class Combination:
         }
 
 
-def _is_of(own: LayerCoefficients, cut: Segments, layer: WeightedLayer) -> bool:
-    sizes = len(own.values) == cut.count and len(own.scale) == layer.channels
-    return sizes and own.residual.fits(layer.channels * layer.rows)
+def _is_of(stored: LayerCoefficients, segments: Segments, layer: WeightedLayer) -> bool:
+    sizes = len(stored.values) == segments.count and len(stored.scale) == layer.channels
+    return sizes and stored.residual.fits(layer.channels * layer.rows)
 
 
 def with_overlapped_loads(phases: Sequence[Phase], loads: Sequence[Load]) -> tuple[Phase, ...]:
-    """Phases in a row, each with the load for the next one beside it; that of the first one is a phase of its own."""
+    """Return phases in a row, each with the load for the next one beside it; that of the first is its own phase."""
     by_layer = {load.layer: load for load in loads}
     wanted = [(by_layer[phase.name],) if phase.name in by_layer else () for phase in phases]
     first = tuple(Phase(load.name, (load,)) for load in wanted[0])

@@ -42,7 +42,7 @@ def _(operation: Mvm, context: Context) -> Recipe:
     charged for that, it overlaps the conversions).
     """
     hw, layer, grid = context.hardware, operation.layer, operation.grid
-    lane, sums, sum_bytes = lanes(operation.region, hw), _sums(operation, hw), partial_bytes(layer, hw)
+    lane, sums, sum_bytes = lanes(operation.region, hw), _sums(operation), partial_bytes(layer, hw)
     work = sums.additions + sums.finished_outputs * (1 + absorbed_operations(operation) / layer.elements)
     in_bytes = n_bytes(layer, fetched_rows(grid, operation.region, hw)) + read_back_bytes(operation, hw)
     out_bytes = left_bytes(operation, hw)
@@ -97,7 +97,7 @@ class _PartialSums:
     sums; whether they are ``finished`` by this one.
     """
 
-    outputs: NDArray[np.float64]
+    outputs: NDArray[np.int64]
     results: NDArray[np.int64]
     begun: NDArray[np.bool_]
     finished: NDArray[np.bool_]
@@ -111,52 +111,41 @@ class _PartialSums:
         return float(self.outputs @ self.finished)
 
 
-def _sums(operation: Mvm, hw: Hardware) -> _PartialSums:
+def _sums(operation: Mvm) -> _PartialSums:
     grid = operation.grid
-    row, column = _places(grid)
-    _, first, results = np.unique(column, return_index=True, return_counts=True)
-    outputs = np.array(grid.columns)[first] / hw.weight_columns(operation.layer.weight_quant.bits)
-    return _PartialSums(outputs, results, row[first] > 0, row[first] + results == grid.row_tiles)
-
-
-def _places(grid: TileGrid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return (crossbars,) the row tile of each crossbar, and the number of its column among those of all groups."""
-    number = grid.start + np.arange(grid.crossbars)
-    group, within = np.divmod(number, grid.row_tiles * grid.column_tiles)
-    row, column = np.divmod(within, grid.column_tiles)
-    return row, group * grid.column_tiles + column
+    _, first, results = np.unique(grid.block_column, return_index=True, return_counts=True)
+    row = grid.row_tile[first]
+    return _PartialSums(grid.outputs[first], results, row > 0, row + results == grid.row_tiles)
 
 
 def left_bytes(operation: Mvm, hw: Hardware) -> float:
     """Return the bytes that one vector leaves in the buffer: outputs, and sums that a later pass goes on with."""
-    sums = _sums(operation, hw)
+    sums = _sums(operation)
     unfinished = float(sums.outputs @ ~sums.finished)
     return n_bytes(operation.layer, sums.finished_outputs) + unfinished * partial_bytes(operation.layer, hw)
 
 
 def read_back_bytes(operation: Mvm, hw: Hardware) -> float:
     """Return the bytes of one vector's partial sums of earlier passes to which a pass adds."""
-    sums = _sums(operation, hw)
+    sums = _sums(operation)
     return float(sums.outputs @ sums.begun) * partial_bytes(operation.layer, hw)
 
 
 def fetched_rows(grid: TileGrid, region: Region, hw: Hardware) -> int:
     """Return the inputs of one vector on all buses; on a tile, crossbars of a block row share theirs."""
-    block_row = (grid.start + np.arange(grid.crossbars)) // grid.column_tiles
-    _, first = np.unique(np.stack([tiles_of(region, hw), block_row]), axis=1, return_index=True)
+    _, first = np.unique(np.stack([tiles_of(region, hw), grid.block_row]), axis=1, return_index=True)
     return int(np.array(grid.rows)[first].sum())
 
 
-def fetched_columns(grid: TileGrid, region: Region, layer: WeightedLayer, hw: Hardware) -> float:
+def fetched_columns(grid: TileGrid, region: Region, hw: Hardware) -> int:
     """Return the errors of one vector on all buses; on a tile, crossbars of a block column share theirs."""
-    _, first = np.unique(np.stack([tiles_of(region, hw), _places(grid)[1]]), axis=1, return_index=True)
-    return float(np.array(grid.columns)[first].sum() / hw.weight_columns(layer.weight_quant.bits))
+    _, first = np.unique(np.stack([tiles_of(region, hw), grid.block_column]), axis=1, return_index=True)
+    return int(grid.outputs[first].sum())
 
 
 def _passed_on(operation: Mvm, hw: Hardware) -> float:
     """Return the partial sums of one vector that go on to the next tile: not those of a column's last tile."""
-    column = _places(operation.grid)[1]
-    outputs = np.array(operation.grid.columns) / hw.weight_columns(operation.layer.weight_quant.bits)
+    column, outputs = operation.grid.block_column, operation.grid.outputs
     _, on_tiles = np.unique(np.stack([tiles_of(operation.region, hw), column]), axis=1, return_index=True)
     _, ends = np.unique(column, return_index=True)
     return float(outputs[on_tiles].sum() - outputs[ends].sum())

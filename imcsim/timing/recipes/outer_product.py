@@ -33,7 +33,7 @@ def _(operation: OuterProduct, context: Context) -> Recipe:
     """
     hw, forward = context.hardware, operation.forward
     lane, count, weights = lanes(operation.region, hw), forward.positions, n_weights(forward)
-    errors = fetched_columns(operation.grid, operation.region, forward, hw)
+    errors = fetched_columns(operation.grid, operation.region, hw)
     operands = fetched_rows(operation.grid, operation.region, hw) + errors
     in_bytes, sums = n_bytes(operation.layer, operands), weights * DIGITAL_BYTES
     moved = sums * (1 + operation.adds)

@@ -49,7 +49,7 @@ def _(operation: TransposeMvm, context: Context) -> Recipe:
     sums, sum_bytes = scattered(operation), _sum_bytes(operation, hw)
     partial = sum(grid.rows) - forward.rows * forward.groups  # results of crossbars that share an output row
     work = partial * count + sums.additions + operation.layer.elements + absorbed_operations(operation)
-    in_bytes = n_bytes(operation.layer, fetched_columns(grid, operation.region, forward, hw))
+    in_bytes = n_bytes(operation.layer, fetched_columns(grid, operation.region, hw))
     read = sums.contributions * sum_bytes if sums.additions else 0
     left = read + n_bytes(operation.layer, operation.layer.elements)
     passed_on = fetched_rows(grid, operation.region, hw) - forward.rows * forward.groups  # from tile to neighbour
