@@ -14,8 +14,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numba
 import numpy as np
 
-from imcsim.functional.cell_writing import PulsedCell, draw_counts, write_verify
 from imcsim.hardware.hardware import load_hardware
+from imcsim.hardware.pulsed_cell import PulsedCell
+from imcsim.hardware.write_circuits.verify import draw_counts, write_verify
 from imcsim.util import random_streams
 
 GOAL_PULSES_PER_S = 5e7  # pulses of cells, each with its verify read, two random normal numbers, sums included

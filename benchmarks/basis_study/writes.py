@@ -27,7 +27,7 @@ from cost_runs import BASELINES, SEED, Rows, alone, chip, kept, measured, reques
 from imcsim.experiments.run import plan_for
 from imcsim.functional.chip import write_chip
 from imcsim.functional.layout import layout
-from imcsim.hardware.write_circuit import Verify
+from imcsim.hardware.write_circuits.verify import Verify
 from imcsim.mapping.plan import Program
 from imcsim.reporting.run_spec import RunSpec
 from imcsim.util.progress import Progress

@@ -11,6 +11,7 @@ import typer
 
 from imcsim.cli import _options as opt
 from imcsim.cli._console import console
+from imcsim.reporting.explain.listing import LISTS
 from imcsim.util.errors import ImcsimError, did_you_mean
 
 
@@ -38,16 +39,16 @@ def explain(
 
 def _is_device(name: str) -> bool:
     """Whether a name means a device; a name that means nothing is refused."""
-    from imcsim.hardware.devices import KINDS
-    from imcsim.util.presets import YAML_SUFFIXES, shipped_files
+    from imcsim.hardware.devices import DEVICES
+    from imcsim.util.presets import YAML_SUFFIXES, known_files
 
-    chips = shipped_files("hwconfigs")
+    chips, devices = known_files("hwconfigs"), DEVICES.origins
     if name.endswith(".py"):
         return True
     if name in chips or Path(name).is_file() or name.endswith(YAML_SUFFIXES) or "/" in name:
         return False
-    if name not in KINDS:
-        raise ImcsimError(name, "there is no such hardware and no such device", did_you_mean(name, [*chips, *KINDS]))
+    if name not in devices:
+        raise ImcsimError(name, "there is no such hardware and no such device", did_you_mean(name, [*chips, *devices]))
     return True
 
 
@@ -84,11 +85,11 @@ def _explain_device(name: str, fields: dict[str, Any], out: Path | None) -> None
 
 
 def list_(
-    what: Annotated[str, typer.Argument(metavar="workloads|hardware|writes|schemes|devices", help="What to list.")],
+    what: Annotated[str, typer.Argument(metavar="|".join(LISTS), help="What to list.")],
     json_: opt.JsonOption = False,
 ) -> None:
-    """List what is shipped."""
-    from imcsim.reporting.explain.listing import LISTS, print_rows
+    """List what is shipped and what installed packages bring."""
+    from imcsim.reporting.explain.listing import print_rows
 
     if what not in LISTS:
         raise ImcsimError(f"list {what}", "there is no such list", did_you_mean(what, LISTS))

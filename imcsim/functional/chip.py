@@ -13,13 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imcsim.functional.cell_writing import Written
 from imcsim.functional.placement import Content
-from imcsim.functional.writing import write_block
 from imcsim.hardware.devices import Cells, DeviceSpec, Floats
 from imcsim.hardware.hardware import Hardware
-from imcsim.hardware.pulses import Stepped
-from imcsim.hardware.write_circuit import Verify
+from imcsim.hardware.write_circuits import Written
 from imcsim.mapping.plan import Plan, Program
 from imcsim.mapping.write_work import WriteWork
 from imcsim.util import random_streams
@@ -70,9 +67,8 @@ def write_chip(
 
 def _depends(batch: Sequence[Program], hardware: Hardware) -> bool:
     """Whether a write depends on what was there before."""
-    write = hardware.cell.write
-    stepped = isinstance(write, Verify) and isinstance(write.pulses, Stepped)
-    return stepped or any(operation.unchanged_frac for operation in batch)
+    begins_there = hardware.cell.write.begins_where_cells_are
+    return begins_there or any(operation.unchanged_frac for operation in batch)
 
 
 class _Writer:
@@ -103,7 +99,7 @@ class _Writer:
         if operation.unchanged_frac:
             kept = np.isclose(old.target_usiemens, target, rtol=1e-9)
         rng = random_streams.rng(self.seed, "program", operation.layer, number, round_)
-        new, written = write_block(self.hardware.cell.write, self.device, target, old, kept, rng)
+        new, written = self.hardware.cell.write.write_cells(self.device, target, old, kept, rng)
         self.cells[operation.layer, number] = new
         if round_ != "first":
             self._count_pulses(written)

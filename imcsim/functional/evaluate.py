@@ -21,7 +21,7 @@ from imcsim.functional.layout import layout
 from imcsim.functional.placement import BASIS, Placements
 from imcsim.functional.reading import COMPENSATIONS, Compensation, Reading
 from imcsim.functional.summaries import activity_of, age_entry, chip_entry, layer_entry, refit_entry, writes_entry
-from imcsim.hardware.devices import DeviceSpec, load_device
+from imcsim.hardware.devices import DEVICES, DeviceSpec, load_device
 from imcsim.hardware.hardware import Hardware
 from imcsim.mapping.activity import Activity
 from imcsim.mapping.plan import BasisMvm, Mvm, Plan
@@ -259,7 +259,7 @@ class _Evaluator:
             "data": self.data.name,
             "images": trial.images,
             "inputs_hash": _hash(Path(trial.model).read_bytes(), self.pixels.tobytes(), self.data.labels.tobytes()),
-            "device": dict(self.device),
+            "device": {**dict(self.device), "kind": DEVICES.key(type(self.device))},
             "age_s": self.ages_s[0],
             "compensation": trial.compensation,
             "bias_images": trial.bias_images,

@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from imcsim.hardware.adcs import Adc, Pooled
 from imcsim.hardware.devices import Device
-from imcsim.hardware.write_circuit import Write
+from imcsim.hardware.write_circuits import Write
 from imcsim.util.config import Spec
 
 if TYPE_CHECKING:

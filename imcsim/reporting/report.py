@@ -104,7 +104,7 @@ class Report:
                 "hardware": request.hardware.hash,
                 "prices": self.costs.frame().to_dict("list"),
                 "leakage_uw": self.costs.leakage_uw,
-                "scheme": [request.scheme, dict(request.options)],
+                "scheme": [request.scheme_key, dict(request.options)],
                 "batch": request.batch,
                 "seed": [request.seed, request.sampled_writes],
                 "engine": request.engine,

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from imcsim.hardware.hardware import Hardware
+from imcsim.mapping.schemes import SCHEMES
+from imcsim.util.python_files import is_file
 from imcsim.workload.workload import Workload
 
 if TYPE_CHECKING:
@@ -26,3 +28,8 @@ class RunSpec:
     seed: int = 0
     sampled_writes: bool = False
     trial: Trial | None = None  # images to compute values for
+
+    @property
+    def scheme_key(self) -> str:
+        """The name of the scheme, with a hash of its file where it is given by a path: the same wherever that lies."""
+        return SCHEMES.key(SCHEMES.find(self.scheme)) if is_file(self.scheme) else self.scheme

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from imcsim.util import presets
 from imcsim.util.config_errors import in_plain_words
 from imcsim.util.errors import ImcsimError, did_you_mean
+from imcsim.util.python_files import is_file
 
 
 class Spec(BaseModel):
@@ -94,10 +95,21 @@ def read_chain(kind: str, name: str, where: str = "", beside: Path | None = None
             raise ImcsimError(str(ring[0]), f"extends itself: {names}", "extend another preset")
         data = read_yaml(path)
         parent = data.pop("extends", None)
-        chain.append((path, data))
+        chain.append((path, _with_absolute_files(data, path.parent)))
         if parent is None:
             return chain[::-1]
         path = presets.find(kind, str(parent), beside=path.parent, where=f"{path}: extends")
+
+
+def _with_absolute_files(block: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a block in which the path of every Python file that is a ``kind`` begins at the root."""
+    result = {
+        key: _with_absolute_files(value, folder) if isinstance(value, dict) else value for key, value in block.items()
+    }
+    kind = block.get("kind")
+    if isinstance(kind, str) and is_file(kind):
+        result["kind"] = str((folder / kind).resolve())
+    return result
 
 
 def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:

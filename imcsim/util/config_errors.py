@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from imcsim.util.errors import ImcsimError, did_you_mean
+from imcsim.util.registry import Registry
 
 _PROBLEMS = {  # pydantic's error type -> plain words; the value is added behind
     "int_type": "expected a whole number",
@@ -89,16 +91,22 @@ def _known_keys(model: type[BaseModel], keys: list[str | int], data: Any) -> lis
     models = [model]
     for key in keys:
         data = data[key]
-        fields = [parent.model_fields[str(key)] for parent in models if key in parent.model_fields]
-        models = [below for field in fields for below in _models(field.annotation)] or models
         kind = data.get("kind") if isinstance(data, Mapping) else None
-        models = [m for m in models if kind in _kinds(m)] or models
+        fields = [parent.model_fields[str(key)] for parent in models if key in parent.model_fields]
+        models = [below for field in fields for below in _models_below(field, str(kind))] or models
+        models = [model for model in models if kind in _kinds(model)] or models
     return sorted({name for m in models for name in m.model_fields})
 
 
 def _kinds(model: type[BaseModel]) -> tuple[Any, ...]:
     field = model.model_fields.get("kind")
     return get_args(field.annotation) if field else ()
+
+
+def _models_below(field: FieldInfo, kind: str) -> list[type[BaseModel]]:
+    """Return the models that a field takes: where a registry reads it, the one of the kind."""
+    registries = [entry for entry in field.metadata if isinstance(entry, Registry)]
+    return [registry.find(kind) for registry in registries] or _models(field.annotation)
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 import imcsim as package
+from imcsim.reporting.explain.listing import LISTS
 from tests.conftest import COMMAND, Outcome
 
 Command = Callable[..., Outcome]
@@ -103,7 +104,7 @@ def test_both_engines_report_the_same(imcsim: Command) -> None:
     assert different <= {"engine", "run_id", "imcsim_version"}
 
 
-@pytest.mark.parametrize("what", ["workloads", "hardware", "writes", "schemes", "devices"])
+@pytest.mark.parametrize("what", LISTS)
 def test_lists(what: str, imcsim: Command) -> None:
     rows = json.loads(imcsim("list", what, "--json").out)
     table = imcsim("list", what)

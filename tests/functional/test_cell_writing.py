@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from imcsim.functional.cell_writing import PulsedCell, Written, draw_counts, write_verify
 from imcsim.functional.kernels import reference
 from imcsim.hardware.kernels.write_verify import normals
-from imcsim.hardware.write_circuit import Verify
+from imcsim.hardware.pulsed_cell import PulsedCell
+from imcsim.hardware.write_circuits import Written
+from imcsim.hardware.write_circuits.verify import Verify, draw_counts, write_verify
 from imcsim.util import random_streams
 from imcsim.util.errors import ImcsimError
 from tests.hardware.test_write_circuit import distributions, fixed, geometric, preset, sigma_ns, verify

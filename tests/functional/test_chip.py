@@ -18,11 +18,11 @@ from imcsim.functional.chip import WrittenChip
 from imcsim.functional.encoding import WeightCode
 from imcsim.functional.evaluate import Trial
 from imcsim.functional.layout import layout
-from imcsim.functional.writing import write_block
 from imcsim.hardware.cost_table import CostTable
 from imcsim.hardware.devices import Cells, DeviceSpec, load_device
 from imcsim.hardware.pulses import Stepped
-from imcsim.hardware.write_circuit import Verify, WriteSpec
+from imcsim.hardware.write_circuits import WriteSpec
+from imcsim.hardware.write_circuits.verify import Verify
 from imcsim.mapping.plan import Program
 from imcsim.mapping.write_work import expected_work
 from imcsim.util import random_streams
@@ -253,7 +253,7 @@ def block(circuit: WriteSpec, rows: int = 40, columns: int = 33, device: DeviceS
     present, target = rng.uniform(low, high, (2, rows, columns))
     old = device.leave(present, present, rng, np.full(present.shape, np.nan))
     kept = rng.random(present.shape) < 0.3
-    return present, target, kept, *write_block(circuit, device, target, old, kept, rng)
+    return present, target, kept, *circuit.write_cells(device, target, old, kept, rng)
 
 
 @pytest.mark.parametrize("name", ["radar2b_row", "neurram_serial", "neurram_stepped"])

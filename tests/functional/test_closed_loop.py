@@ -13,8 +13,9 @@ from scipy import sparse
 from scipy.sparse.linalg import splu
 
 from imcsim.functional.closed_loop import Amplifiers, Loop, random_features, regress, written_usiemens
-from imcsim.hardware.devices import KINDS, load_device
+from imcsim.hardware.devices import DEVICES, load_device
 from imcsim.util.errors import ImcsimError
+from tests.support.plugins import classes
 
 datasets = pytest.importorskip("sklearn.datasets")
 
@@ -269,11 +270,11 @@ def test_constant_features_get_no_weight() -> None:
     assert done.intercept == pytest.approx(1)
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", sorted(classes(DEVICES)))
 def test_any_device_writes_both_arrays_on_their_own(kind: str) -> None:
     fields = {
         name: field.examples[0]
-        for name, field in KINDS[kind].model_fields.items()
+        for name, field in classes(DEVICES)[kind].model_fields.items()
         if field.is_required() and field.examples
     }
     device = load_device(kind, **fields)

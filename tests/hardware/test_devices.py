@@ -16,6 +16,7 @@ from imcsim.hardware.devices import Cells, DeviceSpec, Floats, _pcm, load_device
 from imcsim.util.config import Spec, build
 from imcsim.util.errors import ImcsimError
 from imcsim.util.random_streams import rng
+from tests.support.plugins import classes
 
 N = 40_000
 DAY_S, YEAR_S = 86_400.0, 365 * 86_400.0
@@ -36,7 +37,7 @@ def examples(spec: type[DeviceSpec]) -> dict[str, Any]:
 
 CASES = [
     load_device(kind, **(examples(spec) | variant))
-    for kind, spec in devices.KINDS.items()
+    for kind, spec in classes(devices.DEVICES).items()
     for variant in [{}, *VARIANTS.get(kind, [])]
 ]
 
@@ -228,7 +229,7 @@ def test_drift_exponents_are_drawn_as_fitted() -> None:
 )
 def test_pcm_hermes(n: int, g_max: float, sigma: float, exponent: tuple[float, float], q: float) -> None:
     device = load_device("pcm_hermes", devices=n)
-    assert isinstance(device, pcm_hermes.Spec)
+    assert isinstance(device, pcm_hermes.PcmHermes)
     half = np.array([0.5])
     assert device.g_max_usiemens == g_max
     assert device.program_sigma_usiemens(np.array([g_max]))[0] == pytest.approx(sigma, abs=1e-8)
@@ -281,9 +282,9 @@ def test_rram_cmo2025() -> None:
 # -- pulses --------------------------------------------------------------------------------------------------------
 
 
-def accumulative(**fields: Any) -> pcm_accumulative.Spec:
+def accumulative(**fields: Any) -> pcm_accumulative.PcmAccumulative:
     device = load_device("pcm_accumulative", **fields)
-    assert isinstance(device, pcm_accumulative.Spec)
+    assert isinstance(device, pcm_accumulative.PcmAccumulative)
     return device
 
 
@@ -406,7 +407,7 @@ def test_the_age_between_programming_and_relaxation_is_refused() -> None:
 
 def test_a_file_without_a_device_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "empty.py"
-    path.write_text("from imcsim.hardware.devices import DeviceSpec\n\n\nclass Spec(DeviceSpec):\n    pass\n")
+    path.write_text("from imcsim.hardware.devices import DeviceSpec\n\n\nclass Empty(DeviceSpec):\n    pass\n")
     with pytest.raises(ImcsimError, match="it defines no device"):
         load_device(str(path))
 
@@ -423,4 +424,4 @@ def test_the_device_of_the_page(tmp_path: Path) -> None:
 
 def test_the_page_lists_every_device() -> None:
     rows = re.findall(r"^\| `(\w+)` \| .* \|$", PAGE.partition("## Which")[2], flags=re.MULTILINE)[1:]
-    assert set(rows) == set(devices.KINDS)
+    assert set(rows) == set(classes(devices.DEVICES))

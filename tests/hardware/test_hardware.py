@@ -24,6 +24,7 @@ from imcsim.hardware.hardware import IDEAL_PARTS, Hardware, IdealPart, idealise,
 from imcsim.reporting.explain import hardware as explain
 from imcsim.util import presets, units
 from imcsim.util.errors import ImcsimError
+from tests.support.plugins import classes
 
 PRESETS = list(presets.shipped_files("hwconfigs"))
 WRITES = list(presets.shipped_files("hwconfigs/write"))
@@ -32,7 +33,7 @@ SHARING = ({"kind": "private", "n_per_crossbar": 2}, {"kind": "pooled", "crossba
 
 def adc_block(kind: str, sharing: dict[str, Any]) -> dict[str, Any]:
     """An ADC of a kind, with the examples that the kind gives for its own keys."""
-    fields = converters.KINDS[kind].model_fields
+    fields = classes(converters.ADCS)[kind].model_fields
     return {"kind": kind, "bits": 8, "convert_ns": 0.78125, "sharing": sharing} | {
         name: field.examples[0] for name, field in fields.items() if field.examples
     }
@@ -75,12 +76,12 @@ def test_a_resolved_preset_is_a_preset(name: str, tmp_path: Path) -> None:
     assert load_hardware(str(path)).hash == hardware.hash
 
 
-@pytest.mark.parametrize("kind", sorted(converters.KINDS))
+@pytest.mark.parametrize("kind", sorted(classes(converters.ADCS)))
 @pytest.mark.parametrize("sharing", SHARING, ids=lambda sharing: sharing["kind"])
 def test_every_adc_kind_obeys_the_common_laws(kind: str, sharing: dict[str, Any]) -> None:
     hardware = load_hardware("rram-256", {"tile.adc": adc_block(kind, sharing)})
     adc = hardware.tile.adc
-    assert isinstance(adc, converters.KINDS[kind])
+    assert isinstance(adc, classes(converters.ADCS)[kind])
     assert adc.n_per_crossbar == 2
     assert adc.mean_per_crossbar == (2 if sharing["kind"] == "private" else 0.5)
     assert hardware.phase_cycles(128) == 5
@@ -108,7 +109,7 @@ def test_adc_sharing_sets_the_area_of_computed_prices() -> None:
 )  # fmt: skip
 def test_survey_fit(enob_bits: float, rate_hz: float, node_nm: float, energy_pj: float, area_um2: float) -> None:
     sharing = converters.Private(kind="private", n_per_crossbar=1)
-    adc = survey.Spec(
+    adc = survey.SurveyAdc(
         kind="survey",
         bits=8,
         convert_ns=1e9 / rate_hz,

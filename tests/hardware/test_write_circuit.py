@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imcsim.functional.cell_writing import draw_counts
 from imcsim.hardware.hardware import load_hardware
 from imcsim.hardware.pulses import Fixed, Geometric, Quantiles
-from imcsim.hardware.write_circuit import Array, Verify, Word
+from imcsim.hardware.write_circuits.array import Array
+from imcsim.hardware.write_circuits.verify import Verify, draw_counts
+from imcsim.hardware.write_circuits.word import Word
 from imcsim.util import presets, random_streams
 from imcsim.util.errors import ImcsimError
 

@@ -9,12 +9,13 @@ import pytest
 from imcsim.experiments.run import plan_for, run
 from imcsim.hardware.hardware import load_hardware
 from imcsim.mapping.plan import BasisMvm, Compute, Digital, Mvm, Operation, Phase, Plan, Program
-from imcsim.mapping.schemes import load_scheme, registered
+from imcsim.mapping.schemes import SCHEMES, load_scheme
 from imcsim.mapping.tiling import cut
 from imcsim.reporting.run_spec import RunSpec
 from imcsim.util.errors import ImcsimError
 from imcsim.workload.workload import Workload, load_workload
 from tests.support.networks import conv, image, linear, network, residual
+from tests.support.plugins import classes
 from tests.support.runs import simulated
 
 OPTIONS: dict[str, list[dict[str, object]]] = {
@@ -32,7 +33,7 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
     "basis_broadcast": [{}, {"layers": "stream", "coefficients": "dram"}, {"M": 64, "q": 4}, {"basis": "hadamard"}],
     "hybrid": [{}, {"on_digital": "first"}, {"rest": "basisn_inferred"}, {"rest": "reprogram"}],
 }
-CASES = [(name, options) for name in registered() for options in OPTIONS.get(name, [{}])]
+CASES = [(name, options) for name in classes(SCHEMES) for options in OPTIONS.get(name, [{}])]
 NETWORKS = ["resnet20_cifar", "squeezenet", "mobilenet_v2", "gpt2_decode_512"]
 
 

@@ -95,9 +95,9 @@ def columns_per_weight_of(hardware: Hardware) -> int:
 @settings(deadline=None)
 def test_every_weight_lies_on_one_crossbar_once(layer: IntegerLayer, hardware: Hardware) -> None:
     """The blocks of the values pass hold each weight where a placement one by one puts it, and zeros elsewhere."""
-    each, content = columns_per_weight_of(hardware), layer_content(layer, hardware, 8)
-    assert content.code.columns == each
-    expected = one_by_one(layer, hardware.crossbar.rows, hardware.crossbar.columns, each)
+    per_weight, content = columns_per_weight_of(hardware), layer_content(layer, hardware, 8)
+    assert content.code.columns == per_weight
+    expected = one_by_one(layer, hardware.crossbar.rows, hardware.crossbar.columns, per_weight)
     seen: dict[tuple[int, int], Place] = {}
     for number, block in enumerate(content.blocks):
         assert block.weights.shape == (len(block.rows), len(block.channels))
@@ -106,7 +106,7 @@ def test_every_weight_lies_on_one_crossbar_once(layer: IntegerLayer, hardware: H
             assert block.channels[column] == channel
             assert block.rows[line] == channel // (layer.channels // layer.groups) * layer.rows + row
             assert (channel, row) not in seen
-            seen[channel, row] = (number, int(line), int(column) * each)
+            seen[channel, row] = (number, int(line), int(column) * per_weight)
     assert seen == expected
 
 
@@ -114,19 +114,18 @@ def test_every_weight_lies_on_one_crossbar_once(layer: IntegerLayer, hardware: H
 @settings(deadline=None)
 def test_a_plan_has_the_crossbars_of_the_values(layer: IntegerLayer, hardware: Hardware) -> None:
     """Crossbar by crossbar, wordlines, bitlines and cells are those of the blocks, and of weights placed one by one."""
-    grid, content, each = (
-        cut(planned(layer), hardware),
-        layer_content(layer, hardware, 8),
-        columns_per_weight_of(hardware),
-    )
+    grid, content = cut(planned(layer), hardware), layer_content(layer, hardware, 8)
+    per_weight = columns_per_weight_of(hardware)
     assert grid.rows == tuple(len(block.rows) for block in content.blocks)
-    assert grid.columns == tuple(len(block.channels) * each for block in content.blocks)
-    assert grid.cells == tuple(int(np.count_nonzero(block.weights)) * each for block in content.blocks)
-    assert sum(grid.cells) == layer.weights.size * each
+    assert grid.columns == tuple(len(block.channels) * per_weight for block in content.blocks)
+    assert grid.cells == tuple(int(np.count_nonzero(block.weights)) * per_weight for block in content.blocks)
+    assert sum(grid.cells) == layer.weights.size * per_weight
     assert max(grid.rows) <= hardware.crossbar.rows
     assert max(grid.columns) <= hardware.crossbar.columns
-    places = one_by_one(layer, hardware.crossbar.rows, hardware.crossbar.columns, each).values()
-    assert dict(enumerate(grid.cells)) == {bar: n * each for bar, n in Counter(place[0] for place in places).items()}
+    places = one_by_one(layer, hardware.crossbar.rows, hardware.crossbar.columns, per_weight).values()
+    assert dict(enumerate(grid.cells)) == {
+        bar: n * per_weight for bar, n in Counter(place[0] for place in places).items()
+    }
 
 
 @given(layers(), chips(), st.data())
@@ -157,11 +156,11 @@ def test_places_tell_who_shares_inputs_and_outputs(
 @pytest.mark.parametrize("bits_per_cell", range(1, 9))
 def test_a_network_has_whole_weights_on_every_crossbar(bits_per_cell: int, polarity: str) -> None:
     hardware = load_hardware("rram-256", {"crossbar.bits_per_cell": bits_per_cell, "crossbar.polarity": polarity})
-    each = columns_per_weight_of(hardware)
+    per_weight = columns_per_weight_of(hardware)
     for layer in load_workload("resnet20_cifar").weighted:
         grid = cut(layer, hardware)
-        assert grid.crossbars == -(-layer.rows // 128) * -(-layer.channels // (128 // each))
-        assert not any(columns % each for columns in grid.columns)
+        assert grid.crossbars == -(-layer.rows // 128) * -(-layer.channels // (128 // per_weight))
+        assert not any(columns % per_weight for columns in grid.columns)
 
 
 def test_weights_of_six_columns_take_160_crossbars() -> None:
@@ -227,13 +226,12 @@ def test_segments_hold_every_weight_once(layer: IntegerLayer, length: int) -> No
 @given(st.integers(1, 64), st.integers(1, 200), st.integers(1, 8), chips())
 @settings(deadline=None)
 def test_no_basis_vector_lies_on_two_crossbars(length: int, vectors: int, bits: int, hardware: Hardware) -> None:
-    basis = Basis(length, vectors, 1, 4, bits, "broadcast", "digital", 1)
-    each, grid = hardware.weight_columns(bits), TileGrid.of(basis.tiling(hardware), hardware.weight_columns(bits))
-    across = hardware.crossbar.columns // each
-    widths = [min(across, vectors - first) * each for first in range(0, vectors, across)]
-    if length <= hardware.crossbar.rows:
-        assert (grid.columns, set(grid.rows), grid.row_tiles) == (tuple(widths), {length}, 1)
-        assert grid.cells == tuple(length * width for width in widths)
+    basis = Basis(min(length, hardware.crossbar.rows), vectors, 1, 4, bits, "broadcast", "digital", 1)
+    per_weight, grid = hardware.weight_columns(bits), TileGrid.of(basis.tiling(hardware), hardware.weight_columns(bits))
+    across = hardware.crossbar.columns // per_weight
+    widths = [min(across, vectors - first) * per_weight for first in range(0, vectors, across)]
+    assert (grid.columns, set(grid.rows), grid.row_tiles) == (tuple(widths), {basis.length}, 1)
+    assert grid.cells == tuple(basis.length * width for width in widths)
 
 
 def test_a_plan_of_passes_keeps_whole_weights() -> None:

@@ -11,21 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imcsim.hardware.devices import KINDS, DeviceSpec, load_device
+from imcsim.hardware.devices import DEVICES, DeviceSpec, load_device
 from imcsim.reporting.explain import device as device_explained
 from imcsim.reporting.figures import device as device_figure
 from tests.conftest import Outcome
+from tests.support.plugins import classes
 
 Command = Callable[..., Outcome]
 PNG = b"\x89PNG"
 
 
 def example(kind: str, **fields: Any) -> DeviceSpec:
-    given = {name: field.examples[0] for name, field in KINDS[kind].model_fields.items() if field.examples}
+    given = {name: field.examples[0] for name, field in classes(DEVICES)[kind].model_fields.items() if field.examples}
     return load_device(kind, **(given | fields))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", classes(DEVICES))
 def test_every_kind_is_drawn(kind: str, tmp_path: Path) -> None:
     files = device_figure.draw_device(example(kind, stuck_on_frac=0.1), tmp_path / "new")
     assert [path.name for path in files] == [f"device_{kind}.png", f"device_{kind}.svg"]
@@ -142,5 +143,5 @@ def test_mistakes(words: str, says: str, imcsim: Command, tmp_path: Path, monkey
 
 
 def test_a_chip_goes_before_a_device_of_the_same_name(imcsim: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(KINDS, "isaac", KINDS["ideal"])
+    monkeypatch.setitem(DEVICES.origins, "isaac", DEVICES.origins["ideal"])
     assert "41.29" in imcsim("explain", "isaac").out

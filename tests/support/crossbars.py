@@ -15,7 +15,7 @@ from imcsim.functional.placement import BASIS, Placements
 from imcsim.functional.reading import Reading
 from imcsim.hardware.devices import Cells, DeviceSpec
 from imcsim.hardware.hardware import Hardware, load_hardware
-from imcsim.hardware.write_circuit import Write
+from imcsim.hardware.write_circuits import Write
 from imcsim.mapping.plan import Plan, Program
 from imcsim.mapping.schemes import load_scheme
 from imcsim.mapping.schemes.basis import BasisBroadcast

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from imcsim.hardware.hardware import load_hardware
 from imcsim.mapping.plan import Compute
-from imcsim.mapping.schemes import registered
+from imcsim.mapping.schemes import SCHEMES
 from imcsim.reporting.run_spec import RunSpec
 from imcsim.timing import engine
 from imcsim.timing.engine.capacity import least_capacities
@@ -26,6 +26,7 @@ from imcsim.workload.layers import Concat, Conv, GlobalPool, Layer, Pool
 from imcsim.workload.workload import Workload, load_workload
 from tests.support.jobs import random_edge
 from tests.support.networks import conv, image, network, one_conv, residual
+from tests.support.plugins import classes
 from tests.support.runs import simulated
 
 TILES = {"resnet20_cifar": 48, "squeezenet": 100, "shufflenet": 200}  # what static needs, and some more
@@ -168,7 +169,7 @@ def test_nothing_spills_with_ideal_buffers(workload: Workload) -> None:
 
 @pytest.mark.parametrize("buffer", [16, 1000])
 @pytest.mark.parametrize("name", TILES)
-@pytest.mark.parametrize("scheme", registered())
+@pytest.mark.parametrize("scheme", classes(SCHEMES))
 def test_nothing_is_stuck_in_tiny_buffers(scheme: str, name: str, buffer: int) -> None:
     for batch in (1, 3):
         made = traced(load_workload(name), scheme, batch, **{"tile.buffer.capacity_bytes": buffer})

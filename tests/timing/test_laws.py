@@ -16,21 +16,22 @@ from imcsim.experiments.run import execute
 from imcsim.hardware.cost_table import CostTable
 from imcsim.hardware.hardware import IDEAL_PARTS, Hardware, load_hardware
 from imcsim.mapping.plan import Mvm
-from imcsim.mapping.schemes import registered
+from imcsim.mapping.schemes import SCHEMES
 from imcsim.reporting.report import Report, build_report
 from imcsim.reporting.run_spec import RunSpec
 from imcsim.workload.workload import Workload, load_workload, n_weights
 from tests.support.closed_forms import Layer
 from tests.support.networks import ideal_chip, one_conv, residual
+from tests.support.plugins import classes
 
 NETWORKS = {"residual": residual(16, 8), "short": residual(8, 4), "resnet20": load_workload("resnet20_cifar")}
 POOLED = {f"tile.adc.sharing.{key}": n for key, n in (("kind", "pooled"), ("crossbars_per_pool", 4), ("n_per_pool", 2))}
 COMPUTE = {"adc", "dac", "array", "sample_hold", "shift_add", "input_register", "output_register", "digital"}
 TRAVEL = {"buffer", "router", "dram"}  # what moves and spills cost, so that they go where there is nowhere to travel
-SCHEMES = sorted(registered())
+NAMES = sorted(classes(SCHEMES))
 
 everywhere = pytest.mark.parametrize("network", NETWORKS)
-each_scheme = pytest.mark.parametrize("scheme", SCHEMES)
+each_scheme = pytest.mark.parametrize("scheme", NAMES)
 
 
 def chip(ideal: tuple[str, ...] = (), write: str = "ideal_single", **values: object) -> Hardware:

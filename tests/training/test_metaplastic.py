@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 
 from imcsim.hardware.devices import load_device
 from imcsim.training.metaplastic import (
-    KINDS,
+    RULES,
     Images,
     LearningTask,
     Options,
@@ -23,7 +22,6 @@ from imcsim.training.metaplastic import (
     learn,
     load_rule,
     permuted,
-    rules,
     split,
 )
 from imcsim.training.metaplastic.adam import Adam
@@ -31,6 +29,7 @@ from imcsim.training.metaplastic.cells import LevelCells
 from imcsim.training.metaplastic.network import Norm, gradients
 from imcsim.util import random_streams
 from imcsim.util.errors import ImcsimError
+from tests.support.plugins import classes, drop
 
 datasets = pytest.importorskip("sklearn.datasets")
 
@@ -45,7 +44,7 @@ def any_rule(kind: str, m: float) -> RuleSpec:
     """Build a rule with the examples of its other fields."""
     fields = {
         name: info.examples[0]
-        for name, info in KINDS[kind].model_fields.items()
+        for name, info in classes(RULES)[kind].model_fields.items()
         if info.is_required() and info.examples
     }
     return load_rule(kind, m=m, **fields)
@@ -105,7 +104,7 @@ def levels(rule: RuleSpec) -> list[float]:
     return [float(value) for value in rule.weight_of(np.arange(rule.n_levels, dtype=np.int16))]
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", sorted(classes(RULES)))
 @given(h=HIDDEN, step=st.floats(-1, 1, width=32), ms=st.lists(STRENGTHS, min_size=2, max_size=2))
 def test_any_rule_holds_more_the_stronger_it_is(kind: str, h: float, step: float, ms: list[float]) -> None:
     hidden, steps = np.array([h], np.float32), np.array([step], np.float32)
@@ -114,7 +113,7 @@ def test_any_rule_holds_more_the_stronger_it_is(kind: str, h: float, step: float
     assert any_rule(kind, 0.0).factor(hidden, steps) == 1
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", sorted(classes(RULES)))
 @given(h=HIDDEN)
 def test_any_rule_takes_the_nearest_level(kind: str, h: float) -> None:
     rule = any_rule(kind, 1.0)
@@ -125,13 +124,11 @@ def test_any_rule_takes_the_nearest_level(kind: str, h: float) -> None:
 
 def test_a_rule_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """That of the page, beside those that are there."""
-    (code,) = [block for block in PYTHON_OF_THE_PAGE if "class Spec" in block]
-    (tmp_path / "ternary_exponential.py").write_text(code)
-    monkeypatch.setattr(rules, "__path__", [*rules.__path__, str(tmp_path)])
-    found = rules._discover()
-    monkeypatch.delitem(sys.modules, "imcsim.training.metaplastic.rules.ternary_exponential")
-    assert set(found) == {*KINDS, "ternary_exponential"}
-    rule = found["ternary_exponential"](kind="ternary_exponential", m=2.0)
+    (code,) = [block for block in PYTHON_OF_THE_PAGE if "RuleSpec)" in block]
+    before = set(RULES.origins)
+    drop(code, "ternary_exponential.py", RULES, tmp_path, monkeypatch)
+    assert set(RULES.origins) == {*before, "ternary_exponential"}
+    rule = load_rule("ternary_exponential", m=2.0)
     hidden, step = np.float32([0.5, 0.5, -0.2]), np.float32([-1, 1, -1])
     assert rule.factor(hidden, step) == pytest.approx([np.exp(-1), 1, 1])
     assert levels(rule) == [-1, 0, 1]

@@ -7,7 +7,7 @@ from typing import Literal
 from imcsim.hardware.adcs._base import AdcSpec
 
 
-class Spec(AdcSpec):
+class IdealAdc(AdcSpec):
     """Lossless conversion; ``bits`` is what the digital side carries. Price and area: the row ``parts.adc``."""
 
     kind: Literal["ideal"]

@@ -7,7 +7,7 @@ from typing import Literal
 from imcsim.hardware.adcs._base import AdcSpec
 
 
-class Spec(AdcSpec):
+class ListedAdc(AdcSpec):
     """Uniform steps over the range of the column sums. Price and area: the row ``parts.adc`` of the hardware file."""
 
     kind: Literal["listed"]

@@ -45,7 +45,7 @@ def fit() -> SurveyFit:
     return config.build(SurveyFit, config.read_yaml(path), str(path))
 
 
-class Spec(AdcSpec):
+class SurveyAdc(AdcSpec):
     """Energy and area from effective bits, rate and node (arXiv 2404.06553); valid from 4 effective bits on."""
 
     kind: Literal["survey"]

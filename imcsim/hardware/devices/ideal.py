@@ -9,7 +9,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, model_validator
 from imcsim.hardware.devices._base import DeviceSpec
 
 
-class Spec(DeviceSpec):
+class IdealDevice(DeviceSpec):
     """No error at all, at any age; the range of conductances only sets the unit."""
 
     kind: Literal["ideal"]
@@ -17,7 +17,7 @@ class Spec(DeviceSpec):
     g_min_usiemens: NonNegativeFloat = 0.0
 
     @model_validator(mode="after")
-    def _a_range(self) -> Spec:
+    def _a_range(self) -> IdealDevice:
         if self.g_min_usiemens >= self.g_max_usiemens:
             raise ValueError("g_min_usiemens must be less than g_max_usiemens")
         return self

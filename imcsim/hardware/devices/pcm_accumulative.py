@@ -25,7 +25,7 @@ RESET_USIEMENS, RESET_SIGMA_USIEMENS, RESET_LEAST_USIEMENS = 0.1, 0.01, 0.01  # 
 DRIFT_EXPONENT, FIRST_READ_S = 0.04, 38.6  # xbar.py v, T0
 
 
-class Spec(DeviceSpec):
+class PcmAccumulative(DeviceSpec):
     """Valid for conductances of 0.1 uS to g_max, from 38.6 s after the last pulse on, which is age 0.
 
     All cells drift alike, and each pulse begins the drift anew (Boybat et al., NVMTS 2018): count ages from it.

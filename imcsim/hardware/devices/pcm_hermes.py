@@ -61,7 +61,7 @@ FITS = {  # all numbers: aihwkit
 }
 
 
-class Spec(DriftingPcm):
+class PcmHermes(DriftingPcm):
     """Valid for targets of 0 to 10.35 uS (one device) or 20.7 uS (two), from 200 or 300 s after programming: age 0."""
 
     kind: Literal["pcm_hermes"]

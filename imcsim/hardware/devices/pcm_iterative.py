@@ -17,7 +17,7 @@ G_FIT_USIEMENS = 25.0  # g_max of the fit
 SIGMA_USIEMENS = (0.26348, 1.9650, -1.1731)  # of r^0 ... r^2, r = target / g_max; aihwkit
 
 
-class Spec(DriftingPcm):
+class PcmIterative(DriftingPcm):
     """Valid for targets of 0 to g_max, from 20 s after programming on, which is age 0.
 
     With another g_max than the fit's 25 uS all errors scale with it (aihwkit's rule).

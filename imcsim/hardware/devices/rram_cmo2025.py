@@ -26,7 +26,7 @@ SIGMA_PER_LOG, SIGMA_AT_1S = 0.04201137, 0.41183342  # uS per ln(s), uS: its sta
 READ_USIEMENS, READ_S = 0.0277316483, 1e-6  # amplitude of the read noise, and how long a read takes; aihwkit
 
 
-class Spec(DeviceSpec):
+class RramCmo2025(DeviceSpec):
     """Valid for targets of 9 to 88.2 uS, at age 0 (as programmed) and from 1 s on, where the relaxation was fitted.
 
     From which age on the fit is an extrapolation is not known.

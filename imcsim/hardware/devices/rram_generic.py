@@ -13,7 +13,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from imcsim.hardware.devices._base import Ages, Cells, DeviceSpec, Floats, Levels
 
 
-class Spec(DeviceSpec):
+class RramGeneric(DeviceSpec):
     """Errors are fractions of g_max; targets are rounded to the nearest of the levels."""
 
     kind: Literal["rram_generic"]

@@ -12,7 +12,7 @@ from imcsim.hardware.devices._base import DeviceSpec, Floats, polynomial
 SIGMA_USIEMENS = (4.782321, -0.009107)  # of G^0, G^1, G in uS; CrossSim
 
 
-class Spec(DeviceSpec):
+class RramMilo2021(DeviceSpec):
     """Programming error only, for targets of 50 to 225 uS; drift and read noise are not in the data.
 
     So the only age is 0 s, and reads are without noise.

@@ -23,7 +23,7 @@ SIGMA_USIEMENS = {  # seconds after programming: coefficients of r^0 ... r^4, r 
 }
 
 
-class Spec(DeviceSpec):
+class RramWan2022(DeviceSpec):
     """Valid for targets of 0 to 40 uS and ages of 1 s (as programmed) to 2 days, counted from programming."""
 
     kind: Literal["rram_wan2022"]

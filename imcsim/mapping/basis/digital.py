@@ -33,13 +33,13 @@ def matrix(basis: FittedBasis, layer: IntegerLayer) -> Array:
 
     Where groups share a segment, a channel meets the inputs of the other groups too.
     """
-    stored, combined = basis.layers[layer.name], np.zeros((layer.groups * layer.rows, layer.channels))
+    stored, weights = basis.layers[layer.name], np.zeros((layer.groups * layer.rows, layer.channels))
     segments = Tiling.of(layer, len(basis.elements)).blocks()
     for segment, values in zip(segments, stored.values, strict=True):
         combination = basis.elements[: len(segment.rows)] @ values[:, : len(segment.channels)].astype(np.int64)
-        combined[np.ix_(segment.rows, segment.channels)] = combination
+        weights[np.ix_(segment.rows, segment.channels)] = combination
     residual = _spread(stored.residual.dense(layer.channels, layer.rows), layer.groups)
-    return combined * stored.scale.astype(np.float64) + residual
+    return weights * stored.scale.astype(np.float64) + residual
 
 
 def _spread(weights: Integers, groups: int) -> Array:

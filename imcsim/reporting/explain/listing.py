@@ -1,71 +1,138 @@
-"""What is shipped, as rows for the terminal or for JSON."""
+"""What there is, shipped and of installed packages, as rows for the terminal or for JSON."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from imcsim.util.presets import shipped_files
+from imcsim.util.errors import ImcsimError
+from imcsim.util.presets import YAML_SUFFIXES, Preset, broken_packages, known_files, only
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Rows = list[dict[str, Any]]
+    from imcsim.util.registry import Registry
+
+Row = dict[str, Any]
+Rows = list[Row]
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
 
 
 def _workloads() -> Rows:
     from imcsim.workload.workload import SUFFIXES, load_workload
 
-    loaded = [load_workload(name) for name in shipped_files("workloads", SUFFIXES)]
-    return [
-        {"name": w.name, "layers": len(w.layers), "weights": w.n_weights, "macs": w.n_macs,
-         "positions": sum(layer.positions for layer in w.weighted), "description": w.description}
-        for w in loaded
-    ]  # fmt: skip
+    def describe(preset: Preset) -> Row:
+        network = load_workload(preset.path)
+        positions = sum(layer.positions for layer in network.weighted)
+        return {
+            "layers": len(network.layers),
+            "weights": network.n_weights,
+            "macs": network.n_macs,
+            "positions": positions,
+            "description": network.description,
+        }
+
+    return _presets("workloads", SUFFIXES, describe)
 
 
 def _hardware() -> Rows:
     from imcsim.hardware.hardware import load_hardware
 
-    loaded = [load_hardware(name) for name in shipped_files("hwconfigs")]
-    return [
-        {"name": h.name, "crossbars": h.n_crossbars, "rows": h.crossbar.rows, "columns": h.crossbar.columns,
-         "write": h.cell.write.name, "description": h.description}
-        for h in loaded
-    ]  # fmt: skip
+    def describe(preset: Preset) -> Row:
+        hardware = load_hardware(str(preset.path))
+        return {
+            "crossbars": hardware.n_crossbars,
+            "rows": hardware.crossbar.rows,
+            "columns": hardware.crossbar.columns,
+            "write": hardware.cell.write.name,
+            "description": hardware.description,
+        }
+
+    return _presets("hwconfigs", YAML_SUFFIXES, describe)
 
 
 def _writes() -> Rows:
     from imcsim.util.config import read_yaml
 
-    read = {name: read_yaml(path) for name, path in shipped_files("hwconfigs/write").items()}
-    return [{"name": name, "description": str(content.get("description", ""))} for name, content in read.items()]
+    def describe(preset: Preset) -> Row:
+        return {"description": str(read_yaml(preset.path).get("description", ""))}
+
+    return _presets("hwconfigs/write", YAML_SUFFIXES, describe)
+
+
+def _presets(kind: str, suffixes: tuple[str, ...], describe: Callable[[Preset], Row]) -> Rows:
+    """Return a row for each file, and one that says what is wrong for each that nobody can use."""
+    rows = []
+    for name, presets in known_files(kind, suffixes).items():
+        try:
+            row = describe(only(presets, name))
+        except ImcsimError as error:
+            row = {"description": f"cannot be used: {error}"}
+        rows.append({"name": name, "from": " and ".join(preset.package for preset in presets), **row})
+    rows += [{"name": "?", "from": error.where, "description": str(error)} for error in broken_packages()]
+    return rows
+
+
+# -- classes -----------------------------------------------------------------------------------------------------------
 
 
 def _schemes() -> Rows:
-    from imcsim.mapping.schemes import registered
+    from imcsim.mapping.schemes import SCHEMES
 
-    return [
-        {"name": name, "options": {key: str(field.default) for key, field in cls.model_fields.items()},
-         "description": (cls.__doc__ or "").strip().splitlines()[0]}
-        for name, cls in sorted(registered().items())
-    ]  # fmt: skip
+    return _kinds(SCHEMES, ())
 
 
 def _devices() -> Rows:
-    from imcsim.hardware.devices import KINDS
+    from imcsim.hardware.devices import DEVICES
 
-    return [
-        {"name": name, "options": {key: _default(field) for key, field in cls.model_fields.items() if key != "kind"},
-         "description": (cls.__doc__ or "").strip().splitlines()[0]}
-        for name, cls in sorted(KINDS.items())
-    ]  # fmt: skip
+    return _kinds(DEVICES, ("kind",))
+
+
+def _adcs() -> Rows:
+    from imcsim.hardware.adcs import ADCS
+
+    return _kinds(ADCS, ("kind",))
+
+
+def _write_circuits() -> Rows:
+    from imcsim.hardware.write_circuits import WRITE_CIRCUITS
+
+    return _kinds(WRITE_CIRCUITS, ("kind", "name", "description"))
+
+
+def _kinds(registry: Registry[Any], hidden: tuple[str, ...]) -> Rows:
+    """Return a row for each class of a registry, with its options but the ``hidden`` ones."""
+    return [_kind(registry, name, hidden) for name in registry.origins]
+
+
+def _kind(registry: Registry[Any], name: str, hidden: tuple[str, ...]) -> Row:
+    row = {"name": name, "from": " and ".join(origin.place for origin in registry.origins[name])}
+    try:
+        cls = registry.find(name)
+    except ImcsimError as error:
+        return {**row, "options": {}, "description": f"cannot be used: {error}"}
+    options = {key: _default(field) for key, field in cls.model_fields.items() if key not in hidden}
+    return {**row, "options": options, "description": (cls.__doc__ or "").strip().partition("\n")[0]}
 
 
 def _default(field: Any) -> str:
     return "needed" if field.is_required() else str(field.default)
 
 
-LISTS = {"workloads": _workloads, "hardware": _hardware, "writes": _writes, "schemes": _schemes, "devices": _devices}
+LISTS = {
+    "workloads": _workloads,
+    "hardware": _hardware,
+    "writes": _writes,
+    "schemes": _schemes,
+    "devices": _devices,
+    "adcs": _adcs,
+    "write-circuits": _write_circuits,
+}
+
+
+# -- printing ----------------------------------------------------------------------------------------------------------
 
 
 def print_rows(rows: Rows, console: Console) -> None:
@@ -74,11 +141,12 @@ def print_rows(rows: Rows, console: Console) -> None:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, header_style="dim")
-    for key, value in rows[0].items():
-        wide = key in ("options", "description")
+    columns = max(rows, key=len)  # what cannot be used has fewer
+    for key, value in columns.items():
+        wide = key in ("from", "options", "description")
         table.add_column(key, no_wrap=not wide, justify="right" if isinstance(value, int) else "left")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        table.add_row(*(_cell(row.get(key, "")) for key in columns))
     console.print(table)
 
 

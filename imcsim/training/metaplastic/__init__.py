@@ -4,12 +4,12 @@ After Laborieux et al., Nature Communications 2021 (arXiv 2003.03533, their publ
 2023 (arXiv 2306.12142, abstract and summaries only).
 """
 
-from imcsim.training.metaplastic.rules import KINDS, RuleSpec, load_rule
+from imcsim.training.metaplastic.rules import RULES, RuleSpec, load_rule
 from imcsim.training.metaplastic.tasks import Images, LearningTask, permuted, split
 from imcsim.training.metaplastic.training import Learned, Options, learn
 
 __all__ = [
-    "KINDS",
+    "RULES",
     "Images",
     "Learned",
     "LearningTask",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from imcsim.hardware.actions import Component
-from imcsim.hardware.adcs import Pooled, survey
+from imcsim.hardware.adcs import Pooled
+from imcsim.hardware.adcs.survey import SurveyAdc
 from imcsim.hardware.cost_table import CostTable
 from imcsim.hardware.hardware import Hardware
 from imcsim.hardware.price_row import PriceRow
@@ -34,7 +35,7 @@ def _second_bank(hardware: Hardware, table: CostTable, node_nm: float) -> PriceR
     first, adc = table.parts[Component.ADC], hardware.tile.adc
     if first.area_um2:
         return first.model_copy(update={"actions_pj": {}, "source": f"assumed as the first bank: {first.source}"})
-    fitted = survey.Spec(kind="survey", bits=adc.bits, convert_ns=adc.convert_ns, sharing=adc.sharing,
+    fitted = SurveyAdc(kind="survey", bits=adc.bits, convert_ns=adc.convert_ns, sharing=adc.sharing,
                          enob_bits=float(adc.bits), node_nm=node_nm).part()  # fmt: skip
     source = f"assumed, the preset does not list it; at {node_nm:g} nm: {fitted.source}"
     return fitted.model_copy(update={"actions_pj": {}, "leakage_uw": 0.0, "peak_uw": 0.0, "source": source})

@@ -13,7 +13,7 @@ import numpy as np
 from imcsim.training.metaplastic.rules._base import Floats, RuleSpec
 
 
-class Spec(RuleSpec):
+class Binarised(RuleSpec):
     """A step that reduces |h| is multiplied by 1 - tanh^2(m |h|): the further from 0, the harder to turn."""
 
     kind: Literal["binarised"]

@@ -14,7 +14,7 @@ from pydantic import Field
 from imcsim.training.metaplastic.rules._base import Floats, RuleSpec
 
 
-class Spec(RuleSpec):
+class MultiLevel(RuleSpec):
     """A step towards the nearest threshold t is multiplied by 1 - tanh^2(m |h - t| / (spacing / 2)).
 
     Thresholds lie midway between levels. With two levels the only one is 0, and this is the binarised rule.
