@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from imcsim.hardware import provenance
+from imcsim.hardware.actions import Component
 from imcsim.hardware.chip import (
     Cell,
     Chip,
@@ -127,7 +128,7 @@ class Hardware(Spec):
         """The price rows of the file, and over them those that kinds compute (ADC survey fit, write circuit)."""
         adc = self.tile.adc.part()
         cell = self.cell.write.part("; ".join(dict.fromkeys(self._sources_below("cell.write", "_pj"))))
-        return self.parts | ({"adc": adc} if adc else {}) | {"cell": cell}
+        return self.parts | ({Component.ADC: adc} if adc else {}) | {Component.CELL: cell}
 
     @property
     def area_um2(self) -> float:
@@ -146,7 +147,7 @@ class Hardware(Spec):
         """The numbers that nobody published, as 'key = value: reason', the price rows included."""
         tree = provenance.tree(self.model_dump(mode="json"))
         declared = [f"{key} = {value}: {self.source(key)}" for key, value in tree.items() if self._is_assumed(key)]
-        rows = {name: part.source for name, part in self.all_parts().items() if name != "cell"}
+        rows = {name: part.source for name, part in self.all_parts().items() if name != Component.CELL}
         return declared + [f"parts.{name}: {text}" for name, text in rows.items() if provenance.ASSUMED in text]
 
     @property

@@ -11,6 +11,8 @@ from imcsim.hardware.devices import Cells, DeviceSpec, Floats
 from imcsim.hardware.pulses import Frac
 from imcsim.hardware.write_circuits._base import Bools, WriteSpec, Written
 
+ARRAY = "array"  # what is counted and priced
+
 
 class Array(WriteSpec):
     """A published time and energy of a whole array; larger crossbars are written as several such arrays in turn."""
@@ -29,11 +31,11 @@ class Array(WriteSpec):
 
     def amounts(self, rows: int, columns: int, cells: int, unchanged_frac: float = 0.0) -> dict[str, float]:
         """Return the array writes of one crossbar."""
-        return {"array": self._arrays(rows, columns)}
+        return {ARRAY: self._arrays(rows, columns)}
 
     def prices_pj(self) -> dict[str, float]:
         """Return the energy of one array."""
-        return {"array": self.array_pj}
+        return {ARRAY: self.array_pj}
 
     def write_cells(
         self, device: DeviceSpec, target_usiemens: Floats, old: Cells, kept: Bools, rng: np.random.Generator

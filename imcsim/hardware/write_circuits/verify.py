@@ -10,12 +10,15 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
+from imcsim.hardware.actions import CELL_VERIFY
 from imcsim.hardware.devices import Cells, DeviceSpec
 from imcsim.hardware.devices import Floats as Conductances
 from imcsim.hardware.pulsed_cell import PulsedCell
 from imcsim.hardware.pulses import Frac, Pulses, Stepped, attempt, survival
 from imcsim.hardware.write_circuits._base import Bools, Floats, Ints, WriteSpec, Written, groups, stuck_at
 from imcsim.util.errors import ImcsimError
+
+PULSE, VERIFY = "pulse", CELL_VERIFY.action  # what is counted and priced
 
 
 class Verify(WriteSpec):
@@ -113,12 +116,12 @@ class Verify(WriteSpec):
         changed = cells * (1 - unchanged_frac)
         pulses, reads = changed * self.mean_pulses, changed * float(self.read_survival.sum())
         if not self.verify_ns and not self.first_reads:
-            return {"pulse": pulses}
-        return {"pulse": pulses, "verify": reads + cells * self.first_reads}
+            return {PULSE: pulses}
+        return {PULSE: pulses, VERIFY: reads + cells * self.first_reads}
 
     def prices_pj(self) -> dict[str, float]:
         """Return the energy of a pulse and of a verify read."""
-        return {"pulse": self.pulse_pj, "verify": self.verify_pj}
+        return {PULSE: self.pulse_pj, VERIFY: self.verify_pj}
 
     def _rounds_ns(self, pulses: float, reads: float) -> float:
         return reads * (self.pulse_ns + self.verify_ns) + (pulses - reads) * self.pulse_ns
@@ -223,8 +226,8 @@ def _written(pulses: Ints, verifies: Ints, failed: Bools, circuit: Verify) -> Wr
     starts = np.arange(0, columns, columns if circuit.cells_at_once == "row" else circuit.cells_at_once)
     slowest = [np.maximum.reduceat(counts, starts, axis=1).sum(axis=1) for counts in (pulses, verifies)]
     row_time_ns = slowest[0] * circuit.pulse_ns + slowest[1] * circuit.verify_ns + starts.size * circuit.row_setup_ns
-    actions = {"pulse": float(pulses.sum()), "verify": float(verifies.sum())}
-    energy_pj = actions["pulse"] * circuit.pulse_pj + actions["verify"] * circuit.verify_pj
+    actions = {PULSE: float(pulses.sum()), VERIFY: float(verifies.sum())}
+    energy_pj = actions[PULSE] * circuit.pulse_pj + actions[VERIFY] * circuit.verify_pj
     return Written(pulses, verifies, failed, row_time_ns, energy_pj, actions)
 
 

@@ -10,6 +10,8 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from imcsim.hardware.pulses import Frac
 from imcsim.hardware.write_circuits._base import Bools, WriteSpec, Written, groups
 
+WRITE = "write"  # what is counted and priced
+
 
 class Word(WriteSpec):
     """A macro with its own write controller, measured from outside: the time of a word, the energy of a cell."""
@@ -33,11 +35,11 @@ class Word(WriteSpec):
 
     def amounts(self, rows: int, columns: int, cells: int, unchanged_frac: float = 0.0) -> dict[str, float]:
         """Return the cells written."""
-        return {"write": cells * (1 - unchanged_frac)}
+        return {WRITE: cells * (1 - unchanged_frac)}
 
     def prices_pj(self) -> dict[str, float]:
         """Return the energy of one cell."""
-        return {"write": self.cell_pj}
+        return {WRITE: self.cell_pj}
 
     def count(self, kept: Bools, rng: np.random.Generator) -> Written:
         """Return what it takes to write the words in which a cell changes; a fraction of their cells fails."""
@@ -47,4 +49,4 @@ class Word(WriteSpec):
         failed = changed & (rng.random(changed.shape) < self.fail_frac)
         cells, none = float(changed.sum()), np.zeros(changed.shape, np.int64)
         pulses = self.mean_pulses * changed
-        return Written(pulses, none, failed, words * self.word_ns, cells * self.cell_pj, {"write": cells})
+        return Written(pulses, none, failed, words * self.word_ns, cells * self.cell_pj, {WRITE: cells})
