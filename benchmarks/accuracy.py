@@ -22,7 +22,6 @@ import pandas as pd
 from PIL import Image
 
 import imcsim
-from imcsim.experiments.calibrate import calibrated
 from imcsim.functional.accuracy import wilson
 from imcsim.workload.datasets import load_dataset
 from imcsim.workload.quantised import load_quantised
@@ -107,14 +106,23 @@ def analog(case: Case, chip: str, images: int, chips: int, work: Path) -> list[d
     start, (preset, overrides, options) = time.perf_counter(), CHIPS[chip]
     model, data, (mean, std) = str(case.model), str(case.data), case.scale
     ranges = work / f"{case.model.stem}-{chip}.json"
-    found = calibrated(model, preset, data, CALIBRATION_IMAGES, SCHEME, options, overrides, mean, std)
+    found = imcsim.calibrate(
+        model,
+        imcsim.Preset(preset, overrides),
+        data,
+        images=CALIBRATION_IMAGES,
+        scheme=SCHEME,
+        options=options,
+        mean=mean,
+        std=std,
+    )
     found.write(ranges)
     fresh = imcsim.load_hardware(preset).cell.device.earliest_s
     trial = imcsim.Trial(
         model, data, images, mean, std, ages_s=(fresh, DAY_S), compensation="global", chips=chips,
-        calibration=str(ranges), bias_images=BIAS_IMAGES, journal=work / "unfinished",
+        calibration_file=ranges, bias_images=BIAS_IMAGES, journal=work / "unfinished",
     )  # fmt: skip
-    values = imcsim.run(model, preset, SCHEME, overrides=overrides, options=options, trial=trial).summary["values"]
+    values = imcsim.run(model, imcsim.Preset(preset, overrides), SCHEME, options=options, trial=trial).summary["values"]
     took = time.perf_counter() - start
     rows = []
     for age_s in (fresh, DAY_S):

@@ -28,7 +28,6 @@ from imcsim.functional.layout import layout
 from imcsim.functional.reading import Reading
 from imcsim.hardware.hardware import load_hardware
 from imcsim.mapping.basis.fit import FitOptions, fit
-from imcsim.mapping.basis.fitted import save_fitted
 from imcsim.mapping.schemes import load_scheme
 from imcsim.workload.quantised import IntegerLayer
 from imcsim.workload.quantised.layers import Format, Sliding
@@ -69,7 +68,7 @@ def main() -> int:
     layer = conv()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "basis.safetensors"
-        save_fitted(fit([layer], FitOptions(init="svd", rounds=1), {}), path)
+        fit([layer], FitOptions(init="svd", rounds=1), {}).write(path)
         direct = layer_s(layer, "static", {})
         digital, analog = (layer_s(layer, scheme, {"basis": str(path)}) for scheme in SCHEMES)
     print(f"weights of its own: {direct:.2f} s")

@@ -20,9 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 import imcsim
-from imcsim.functional.evaluate import Trial
-from imcsim.mapping.basis.fit import FitOptions, fit_file
-from imcsim.mapping.basis.fitted import save_fitted
+from imcsim.functional.trial import Trial
+from imcsim.mapping.basis.fit import FitOptions, fit_basis
 
 MODELS = Path(__file__).resolve().parent.parent / "workloads" / "models"
 MODEL, DATA = str(MODELS / "resnet8_fashion.onnx"), str(MODELS / "fashion_mnist_1000.npz")
@@ -45,10 +44,10 @@ CASES: dict[str, Case] = {
     "rram-256, 10 %": ("rram-256", {}, generic(0.1)),
     "rram-256, 10-bit ADC, 3 %": ("rram-256", {"tile.adc.bits": 10}, generic(0.03)),
     "rram-256, its own cells": ("rram-256", {}, {}),
-    "rram-256, its own cells, calibrated": ("rram-256", {}, {"calibration": 20}),
+    "rram-256, its own cells, calibrated": ("rram-256", {}, {"calibration_images": 20}),
     "neurram, its own cells": ("neurram", {}, {}),
-    "neurram, its own cells, calibrated": ("neurram", {}, {"calibration": 20}),
-    "hermes-64, its own cells, calibrated": ("hermes-64", {}, {"calibration": 20}),
+    "neurram, its own cells, calibrated": ("neurram", {}, {"calibration_images": 20}),
+    "hermes-64, its own cells, calibrated": ("hermes-64", {}, {"calibration_images": 20}),
     "hermes-64, its own cells": ("hermes-64", {}, {}),
 }
 
@@ -57,7 +56,7 @@ def snr_db(case: Case, scheme: str, basis: str, images: int, refit: bool) -> flo
     """Mean over the layers that are combined."""
     hardware, overrides, cells = case
     trial = Trial(MODEL, DATA, images, refit=refit, **cells)
-    report = imcsim.run(MODEL, hardware, scheme, overrides=overrides, options={"basis": basis}, trial=trial)
+    report = imcsim.run(MODEL, imcsim.Preset(hardware, overrides), scheme, options={"basis": basis}, trial=trial)
     layers = report.summary["values"]["layers"]
     return float(np.mean([layer["snr"]["db"] for layer in layers[1:-1]]))  # the first and the last are resident
 
@@ -75,7 +74,7 @@ def main() -> int:
     print("| chip, cells | `basis_broadcast` | refitted | `basisn_inferred` | refitted |\n| --- " + "| --- " * 4 + "|")
     with tempfile.TemporaryDirectory() as folder:
         basis = Path(folder) / "basis.safetensors"
-        save_fitted(fit_file(MODEL, OPTIONS), basis)
+        fit_basis(MODEL, OPTIONS).write(basis)
         for label, (b, b_refit, a, a_refit) in rows(str(basis), images):
             print(f"| {label} | {b:.1f} | {b_refit:.1f} | {a:.1f} | {a_refit:.1f} |", flush=True)
             least = min(least, b_refit - b, a_refit - a)

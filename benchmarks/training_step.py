@@ -20,7 +20,7 @@ import pandas as pd
 from imcsim.reporting.figures.style import COLOURS, saved_figure
 from imcsim.training.step.events import EVENTS
 from imcsim.training.step.options import StepOptions
-from imcsim.training.step.step import simulate_step
+from imcsim.training.step.step import train_step
 from imcsim.util.files import new_file
 
 NETWORKS, HARDWARE, BATCH = ("resnet20_cifar", "resnet32_cifar"), "hermes-64", 100
@@ -52,7 +52,7 @@ def cases() -> Iterator[dict[str, Any]]:
 def row(network: str, given: dict[str, Any]) -> dict[str, Any]:
     """One run: options, headline figures, time and energy by event."""
     options = StepOptions(batch=BATCH, **given)
-    report = simulate_step(network, HARDWARE, options)
+    report = train_step(network, HARDWARE, options)
     step, events = report.summary["step"], report.events.set_index("event")
     chosen = options.model_dump(include={"outer", "update", "accumulator", "transpose_adc", "circuit"})
     return {

@@ -19,8 +19,7 @@ from networks import Network
 from points import COEFF_BITS, Point, fitted, trained
 
 import imcsim
-from imcsim.experiments.calibrate import calibrated
-from imcsim.functional.evaluate import Trial
+from imcsim.functional.trial import Trial
 from imcsim.mapping.basis.digital import answers, combined
 from imcsim.mapping.basis.fitted import FittedBasis
 from imcsim.mapping.basis.summary import WEIGHT_BITS
@@ -132,7 +131,11 @@ def sizes(network: Network, point: Point | None, basis: FittedBasis | None) -> d
 def costs(network: Network, way: Way, work: Path) -> dict[str, Any]:
     """Of one image alone, with expected write times."""
     summary = imcsim.run(
-        str(network.model), HARDWARE, way.scheme, write=WRITE, options=way.options(work), overrides=chip(network)
+        str(network.model),
+        imcsim.Preset(HARDWARE, chip(network)),
+        way.scheme,
+        write=WRITE,
+        options=way.options(work),
     ).summary
     facts: Mapping[str, Any] = summary["facts"]
     slots = {"slots": facts.get("slots_first_fit"), "slots_lower_bound": facts.get("slots_lower_bound")}
@@ -163,11 +166,19 @@ def analog(network: Network, way: Way, work: Path) -> dict[str, Any]:
     n, model, ranges = IMAGES[network.name], str(network.model), work / f"ranges_{network.name}.json"
     known, unseen = sample(network, "train", CALIBRATION_IMAGES, work), sample(network, "test", n, work)
     options, overrides = way.options(work), chip(network)
-    calibrated(model, HARDWARE, known, CALIBRATION_IMAGES, way.scheme, options, overrides, **scale).write(ranges)
+    imcsim.calibrate(
+        model,
+        imcsim.Preset(HARDWARE, overrides),
+        known,
+        images=CALIBRATION_IMAGES,
+        scheme=way.scheme,
+        options=options,
+        **scale,
+    ).write(ranges)
     for name, cells in CELLS.items():
-        trial = Trial(model, unseen, n, calibration=str(ranges), **scale, **cells)
+        trial = Trial(model, unseen, n, calibration_file=ranges, **scale, **cells)
         report = imcsim.run(
-            model, HARDWARE, way.scheme, write=WRITE, options=options, overrides=overrides, trial=trial
+            model, imcsim.Preset(HARDWARE, overrides), way.scheme, write=WRITE, options=options, trial=trial
         )  # fmt: skip
         ages = PCM_AGES_S if name == "pcm" else (name,)
         values = report.summary["values"]["ages"]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from networks import Network
 
-from imcsim.mapping.basis.fit import FitOptions, fit_file
-from imcsim.mapping.basis.fitted import FittedBasis, load_fitted, save_fitted
+from imcsim.mapping.basis.fit import FitOptions, fit_basis
+from imcsim.mapping.basis.fitted import FittedBasis, load_fitted
 from imcsim.training.basis.options import BasisTrainOptions
 from imcsim.util.progress import Progress
 
@@ -63,7 +63,7 @@ def fit(network: Network, work: Path, progress: Progress) -> None:
     for point in fitted(network.name):
         if not point.file(work).exists():
             options = FitOptions(nonzeros=point.nonzeros, coeff_bits=COEFF_BITS, resident=RESIDENT)
-            save_fitted(fit_file(network.model, options, progress), point.file(work))
+            fit_basis(network.model, options, progress).write(point.file(work))
 
 
 def train(network: Network, work: Path, progress: Progress) -> None:
@@ -77,5 +77,5 @@ def train(network: Network, work: Path, progress: Progress) -> None:
         options = replace(TRAINING[network.name], mean=network.mean, std=network.std, seed=int(point.trained))
         unfinished = point.file(work).with_suffix(".unfinished")
         found = training(network.model, start, network.images("train"), options, unfinished, progress)
-        save_fitted(found, point.file(work))
+        found.write(point.file(work))
         unfinished.unlink(missing_ok=True)

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import typer
 
 from imcsim.util.errors import ImcsimError, did_you_mean
 
-if TYPE_CHECKING:
-    from imcsim.functional.evaluate import Trial
-
 WorkloadArgument = Annotated[str, typer.Argument(metavar="WORKLOAD|MODEL", help="Name, trace, .onnx or .tflite.")]
 HardwareOption = Annotated[str, typer.Option("--hardware", "-H", metavar="NAME|FILE", help="Preset or YAML file.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Where the directory of the run is made.")]
+SchemeOption = Annotated[str, typer.Option(metavar="NAME|FILE.py", help="See `imcsim list schemes`.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change the chip.")]
 SchemeOptions = Annotated[list[str] | None, typer.Option("--option", metavar="NAME=VALUE", help="Set an option.")]
 IdealOption = Annotated[str, typer.Option(metavar="all|bus,dram,...", help="Parts nothing waits for.")]
@@ -32,7 +29,7 @@ AgeOption = Annotated[str, typer.Option(metavar="SECONDS|1h|1d,...", help="Since
 CompensationOption = Annotated[str, typer.Option(metavar="none|global|column", help="Of drift.")]
 BiasOption = Annotated[int, typer.Option(help="Correct biases by what the chip gets wrong on so many images.")]
 RefitOption = Annotated[bool, typer.Option("--refit", help="Fit coefficients to the basis that each chip has.")]
-ChipsOption = Annotated[int, typer.Option("--seeds", help="Chips to draw, from --seed on: mean and spread.")]
+ChipsOption = Annotated[int, typer.Option(help="Chips to draw, from --seed on: mean and spread.")]
 CalibrationOption = Annotated[str, typer.Option(metavar="FILE|N", help="Ranges of ADCs: a file, or from N images.")]
 NumbersOption = Annotated[str, typer.Option(metavar="X|R,G,B", help="Of pixels from 0 to 1, as the network wants it.")]
 WriteTimesOption = Annotated[str, typer.Option(metavar="expected|sampled", help="Expected write times, or drawn ones.")]
@@ -55,18 +52,18 @@ def check_file(out: Path) -> None:
 
 
 def pairs(flag: str, texts: list[str] | None) -> dict[str, str]:
-    """``key=value`` texts as a mapping."""
-    found = {}
+    """Return ``key=value`` texts as a mapping."""
+    values = {}
     for text in texts or ():
         key, equals, value = text.partition("=")
         if not (key and equals):
             raise ImcsimError(f"{flag} {text}", "expected a key and a value", f"write {flag} key=value")
-        found[key.strip()] = value.strip()
-    return found
+        values[key.strip()] = value.strip()
+    return values
 
 
 def fields(flag: str, texts: list[str] | None) -> dict[str, Any]:
-    """As ``pairs``, with numbers, true, false and null for the texts that are some."""
+    """Return the same, with numbers, true, false and null for the texts that are some."""
     return {key: _value(text) for key, text in pairs(flag, texts).items()}
 
 
@@ -78,12 +75,12 @@ def _value(text: str) -> Any:
 
 
 def words(text: str) -> tuple[str, ...]:
-    """What stands between commas."""
+    """Return what stands between commas."""
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    """The batches of a comparison."""
+    """Return the batches of a comparison."""
     try:
         return tuple(int(word) for word in words(text))
     except ValueError:
@@ -91,7 +88,7 @@ def numbers(text: str) -> tuple[int, ...]:
 
 
 def reals(option: str, text: str) -> tuple[float, ...]:
-    """One number, or several."""
+    """Return one number, or several."""
     try:
         return tuple(float(word) for word in words(text))
     except ValueError:
@@ -99,8 +96,13 @@ def reals(option: str, text: str) -> tuple[float, ...]:
         raise ImcsimError(f"{option} {text}", "expected numbers", hint) from None
 
 
+def text_of(values: tuple[float, ...]) -> str:
+    """Return how numbers are written on the command line."""
+    return ",".join(f"{value:g}" for value in values)
+
+
 def real(option: str, text: str) -> float:
-    """One number."""
+    """Return one number."""
     try:
         return float(text)
     except ValueError:
@@ -108,7 +110,7 @@ def real(option: str, text: str) -> float:
 
 
 def seconds(text: str) -> float:
-    """An age such as 20, 5min, 1h, 1d or 1y."""
+    """Return an age in seconds from a text such as 20, 5min, 1h, 1d or 1y."""
     units = {"min": 60.0, "h": 3600.0, "d": 86_400.0, "y": 365 * 86_400.0, "s": 1.0}
     unit = next((unit for unit in units if text.endswith(unit)), "")
     try:
@@ -118,40 +120,12 @@ def seconds(text: str) -> float:
 
 
 def ages(text: str) -> tuple[float, ...] | Literal["earliest"]:
-    """One age or several, by commas, or the earliest at which the device's model holds."""
+    """Return one age or several, by commas, or the earliest at which the device's model holds."""
     return "earliest" if text == "earliest" else tuple(seconds(word) for word in words(text))
 
 
-USUAL = {  # options about values, as they are where nothing is said
-    "device": "chip", "device-option": None, "images": 100, "mean": "0", "std": "1", "age": "earliest",
-    "compensation": "none", "seeds": 1, "calibration": "none", "bias-images": 0, "refit": False,
-}  # fmt: skip
-
-
-def need_data(given: Mapping[str, object]) -> None:
-    """Refuse options about values where no images are given, for they would mean nothing."""
-    for name, value in given.items():
-        if value != USUAL[name]:
-            hint = "add --data PATH, or leave it out"
-            raise ImcsimError(f"--{name} {value}", "concerns values, and there are no images", hint)
-
-
-def trial(
-    model: str, data: str, images: int, mean: str, std: str, device: str, device_option: list[str] | None, age: str,
-    compensation: str, chips: int, calibration: str, bias_images: int, refit: bool, out: Path,
-) -> Trial:  # fmt: skip
-    """The options of images and cells as a trial that can be resumed from ``out``."""
-    from imcsim.functional.evaluate import Trial
-
-    return Trial(
-        model, data, images, reals("--mean", mean), reals("--std", std), device,
-        fields("--device-option", device_option), ages(age), cast(Any, compensation), chips,
-        int(calibration) if calibration.isdecimal() else calibration, bias_images, refit, out / "unfinished",
-    )  # fmt: skip
-
-
 def sampled(text: str) -> bool:
-    """Whether write times are drawn."""
+    """Return whether write times are drawn."""
     if text not in ("expected", "sampled"):
         raise ImcsimError(f"--write-times {text}", "there is no such kind", did_you_mean(text, ("expected", "sampled")))
     return text == "sampled"

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from imcsim.cli import _options as opt
 from imcsim.cli._console import console
-from imcsim.util.errors import ImcsimError
 
 if TYPE_CHECKING:
     from imcsim.training.basis.testing import Tested
@@ -49,30 +47,20 @@ def fit(
     ] = "",
 ) -> None:
     """Fit a global basis with quantised coefficients to the weights of a quantised network."""
-    from imcsim.mapping.basis.fit import FitOptions, fit_file
-    from imcsim.mapping.basis.fitted import save_fitted
+    import imcsim
     from imcsim.reporting.terminal.basis import view
     from imcsim.util import progress
 
     opt.check_file(out)
-    options = FitOptions(
-        vectors,
-        length,
-        nonzeros,
-        coeff_bits,
-        basis_bits,
-        coefficients,
-        init,
-        rounds,
-        opt.words(resident),
-        seed,
-        residual,
-        opt.words(residual_layers),
-    )
+    options = imcsim.FitOptions(
+        vectors=vectors, length=length, nonzeros=nonzeros, coeff_bits=coeff_bits, basis_bits=basis_bits,
+        coefficients=coefficients, init=init, rounds=rounds, resident=opt.words(resident), seed=seed,
+        residual=residual, residual_layers=opt.words(residual_layers),
+    )  # fmt: skip
     with progress.bar(str(model)) as show:
-        found = fit_file(model, options, show)
-    save_fitted(found, out)
-    console().print(view(found))
+        fitted = imcsim.fit_basis(model, options, show)
+    fitted.write(out)
+    console().print(view(fitted))
     typer.echo(f"written to {out}", err=True)
 
 
@@ -98,43 +86,24 @@ def train(
     seed: opt.SeedOption = 0,
 ) -> None:
     """Train a basis and its coefficients against the task (needs PyTorch: the extra `train`)."""
-    from imcsim.mapping.basis.fitted import load_fitted, save_fitted
+    import imcsim
     from imcsim.training.basis.options import BasisTrainOptions
     from imcsim.util import progress
-    from imcsim.workload.datasets import load_dataset
-    from imcsim.workload.quantised import load_quantised
 
     opt.check_file(out)
     options = BasisTrainOptions(
-        epochs, batch, rate, noise, contest, lines, distil, validation, opt.words(augment),
-        opt.reals("--mean", mean), opt.reals("--std", std), threads, seed,
+        epochs=epochs, batch=batch, rate=rate, noise_frac=noise, contest=contest, lines=lines, distil=distil,
+        validation=validation, augment=opt.words(augment), mean=opt.reals("--mean", mean),
+        std=opt.reals("--std", std), threads=threads, seed=seed,
     )  # fmt: skip
-    before, images = load_fitted(basis), load_dataset(data)
-    unseen = load_dataset(test) if test else None
-    training, testing = _training()
-    if unseen:
-        testing.check_images(load_quantised(model), unseen)
-    unfinished = out.with_name(f"{out.name}.unfinished")
     with progress.bar(str(basis)) as show:
-        found = training.train(model, before, images, options, unfinished, show)
-    save_fitted(found, out)
-    unfinished.unlink(missing_ok=True)
-    for number, epoch in enumerate(found.made_on["training"]["epochs"], 1):
+        trained = imcsim.train_basis(model, basis, data, options, test_data=test or None, out=out, progress=show)
+    for number, epoch in enumerate(trained.basis.made_on["training"]["epochs"], 1):
         accuracy = 100 * epoch["accuracy_frac"]
         typer.echo(f"epoch {number:<4} loss {epoch['loss']:.4f}   {accuracy:.2f} % of the validation images")
-    if unseen:
-        typer.echo(_said(testing.test(model, before, found, unseen, options)))
+    if trained.tested:
+        typer.echo(_said(trained.tested))
     typer.echo(f"written to {out}", err=True)
-
-
-def _training() -> tuple[ModuleType, ModuleType]:
-    """Raises ImcsimError without PyTorch."""
-    try:
-        from imcsim.training.basis import testing
-        from imcsim.training.basis import train as training
-    except ModuleNotFoundError as error:
-        raise ImcsimError("imcsim basis train", f"needs {error.name}", "pip install 'imcsim[train]'") from None
-    return training, testing
 
 
 def _said(tested: Tested) -> str:

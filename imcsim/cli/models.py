@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imcsim.cli import _options as opt
+from imcsim.cli._groups import ChipOptions, SampleOptions, with_groups
 
 if TYPE_CHECKING:
     from imcsim.workload.quantise import QuantisedModel
@@ -40,47 +41,47 @@ def export(
         typer.echo(f"their integers written to {output.with_suffix('.safetensors')}", err=True)
 
 
+@with_groups
 def quantize(
+    *,
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="A float model.")],
-    data: Annotated[str, typer.Option(metavar="PATH", help="Images to calibrate with, as the network sees them.")],
+    sample: SampleOptions,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT.onnx", help="The int8 model to write.")],
-    images: opt.ImagesOption = 100,
-    mean: opt.NumbersOption = "0",
-    std: opt.NumbersOption = "1",
     per_channel: Annotated[bool, typer.Option("--per-channel/--per-tensor", help="Scales of the weights.")] = True,
 ) -> None:
     """Quantise a float ONNX model to int8, so that `run --data` takes it."""
-    from imcsim.workload.quantise import quantise
+    import imcsim
 
-    shift, spread = opt.reals("--mean", mean), opt.reals("--std", std)
-    done = quantise(model, data, images, out, mean=shift, std=spread, per_channel=per_channel)
-    typer.echo("\n".join(_said(done)))
+    mean, std = sample.scale
+    quantised = imcsim.quantise(
+        model, sample.data, out, images=sample.images, mean=mean, std=std, per_channel=per_channel
+    )
+    typer.echo("\n".join(_said(quantised)))
     typer.echo(f"written to {out}", err=True)
 
 
+@with_groups
 def calibrate(
+    *,
     model: opt.WorkloadArgument,
-    hardware: opt.HardwareOption,
-    data: Annotated[str, typer.Option(metavar="PATH", help="Sample images, as the network sees them.")],
+    chip: ChipOptions,
+    sample: SampleOptions,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The calibration to write (JSON).")],
-    scheme: Annotated[str, typer.Option(metavar="NAME|FILE.py", help="See `imcsim list schemes`.")] = "reprogram",
+    scheme: opt.SchemeOption = "reprogram",
     option: opt.SchemeOptions = None,
-    set_: opt.SetOption = None,
-    images: opt.ImagesOption = 100,
-    mean: opt.NumbersOption = "0",
-    std: opt.NumbersOption = "1",
 ) -> None:
     """Find the range of the ADCs for each layer, for `run --calibration`."""
-    from imcsim.experiments.calibrate import calibrated
+    import imcsim
     from imcsim.util import progress
 
+    mean, std = sample.scale
     with progress.bar(model) as show:
-        found = calibrated(
-            model, hardware, data, images, scheme, opt.fields("--option", option), opt.pairs("--set", set_),
-            opt.reals("--mean", mean), opt.reals("--std", std), show,
+        ranges = imcsim.calibrate(
+            model, chip.preset(), sample.data, images=sample.images, scheme=scheme,
+            options=opt.fields("--option", option), mean=mean, std=std, progress=show,
         )  # fmt: skip
-    found.write(out)
-    for name, limits in found.layers.items():
+    ranges.write(out)
+    for name, limits in ranges.layers.items():
         typer.echo(f"{name:24} {limits.low:,.1f} to {limits.high:,.1f} levels, largest sum seen {limits.seen:,.0f}")
     typer.echo(f"written to {out}", err=True)
 

@@ -9,7 +9,6 @@ import typer
 
 from imcsim.cli import _options as opt
 from imcsim.cli._console import console
-from imcsim.util.errors import ImcsimError
 
 if TYPE_CHECKING:
     from imcsim.training.study.result import Study
@@ -59,37 +58,36 @@ def train(
 
     Example: imcsim train --network my_net.py --data train_images/ --test test_images/ --widths 1,2 --seeds 3
     """
-    from imcsim.training.hic.options import TrainOptions
+    import imcsim
     from imcsim.util import progress
 
     opt.check_place(out)
-    try:
-        from imcsim.training.hic.ageing import AgeingOptions
-        from imcsim.training.study.spec import StudySpec, hybrid_options
-        from imcsim.training.study.study import study
-    except ModuleNotFoundError as error:
-        raise ImcsimError("imcsim train", f"needs {error.name}", "pip install 'imcsim[train]'") from None
-    options = TrainOptions(
+    spec_class = imcsim.StudySpec  # refused here where PyTorch is missing
+    from imcsim.training.hic.ageing import AgeingOptions
+    from imcsim.training.study.spec import hybrid_options
+
+    options = imcsim.TrainOptions(
         hybrid=hybrid_options(opt.fields("--option", option)), epochs=epochs, batch=batch, validation=validation,
         augment=opt.words(augment), mean=opt.reals("--mean", mean), std=opt.reals("--std", std), threads=threads,
     )  # fmt: skip
     rates = {"hybrid": opt.reals("--rate", rate)}
     if float_rate != "none":
         rates["float"] = opt.reals("--float-rate", float_rate)
-    request = StudySpec(
-        network, data, test, opt.reals("--widths", widths), seeds, rates, options,
-        AgeingOptions(tuple(opt.seconds(word) for word in opt.words(age)), draws=draws), hardware,
-        "hardware" if batch_s == "hardware" else opt.real("--batch-s", batch_s), opt.pairs("--set", set_),
+    spec = spec_class(
+        network=network, data=data, test=test, widths=opt.reals("--widths", widths), seeds=seeds, rates=rates,
+        options=options, hardware=hardware, overrides=opt.pairs("--set", set_),
+        ageing=AgeingOptions(tuple(opt.seconds(word) for word in opt.words(age)), draws=draws),
+        step_s="hardware" if batch_s == "hardware" else opt.real("--batch-s", batch_s),
     )  # fmt: skip
     with progress.bar("train") as show:
-        found = study(request, out, show)
-    _print(found, out)
+        study = imcsim.train(spec, out, show)
+    _print(study, out)
 
 
-def _print(found: Study, out: Path) -> None:
+def _print(study: Study, out: Path) -> None:
     from imcsim.training.study.view import view
 
-    for text in found.warnings:
+    for text in study.warnings:
         typer.echo(f"warning: {text}", err=True)
-    console().print(view(found))
+    console().print(view(study))
     typer.echo(f"report in {out}", err=True)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from imcsim.cli import _options as opt
 from imcsim.cli._console import console
+from imcsim.cli._groups import ChipOptions, with_groups
+
+if TYPE_CHECKING:
+    from imcsim.training.step.step import Rates
 
 
+@with_groups
 def train_step(
     workload: opt.WorkloadArgument,
-    hardware: opt.HardwareOption,
+    chip: ChipOptions,
     batch: Annotated[int, typer.Option(help="Images of one step.")] = 100,
     update: Annotated[str, typer.Option(metavar="batch|sample", help="When weights change.")] = "batch",
     accumulator: Annotated[
@@ -34,8 +39,6 @@ def train_step(
     circuit: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="What updates take: pcm_binary, pcm_driven or a YAML file.")
     ] = "pcm_binary",
-    set_: opt.SetOption = None,
-    ideal: opt.IdealOption = "",
     engine: opt.EngineOption = "fast",
     json_: opt.JsonOption = False,
 ) -> None:
@@ -45,10 +48,8 @@ def train_step(
 
     Example: imcsim train-step resnet20_cifar --hardware hermes-64 --batch 100 --update sample
     """
-    from imcsim.hardware.hardware import load_hardware
+    import imcsim
     from imcsim.mapping.update_rates import load_rates
-    from imcsim.training.step.options import StepOptions
-    from imcsim.training.step.step import Rates, simulate_step
     from imcsim.util import progress
     from imcsim.util.config import build
 
@@ -57,11 +58,10 @@ def train_step(
         "outer": outer, "pulse_length": pulse_length, "transpose_adc": transpose_adc, "refresh_every": refresh_every,
         "epoch_images": epoch_images, "circuit": circuit,
     }  # fmt: skip
-    options = build(StepOptions, given, "train-step")
+    options = build(imcsim.StepOptions, given, "train-step")
     known: Rates | Literal["assumed"] = load_rates(rates) if rates else "assumed"
-    chip = load_hardware(hardware, opt.pairs("--set", set_), ideal=opt.words(ideal))
     with progress.bar(workload) as show:
-        report = simulate_step(workload, chip, options, known, engine=engine, progress=show)
+        report = imcsim.train_step(workload, chip.preset(), options, known, engine=engine, progress=show)
     if json_:
         typer.echo(json.dumps(report.summary, indent=2))
     else:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from imcsim.functional.calibration import AdcRanges, calibrate
+from imcsim.functional import calibration
+from imcsim.functional.calibration import AdcRanges
 from imcsim.functional.layout import layout
-from imcsim.hardware.hardware import load_hardware
+from imcsim.hardware.preset import AnyHardware, loaded
 from imcsim.mapping.schemes import load_scheme
 from imcsim.util.progress import Progress, silent
 from imcsim.workload.datasets import load_dataset
@@ -15,26 +16,54 @@ from imcsim.workload.importers import load_network
 from imcsim.workload.quantised import load_quantised
 
 
-def calibrated(
+def calibrate(
     model: str,
-    hardware: str,
+    hardware: AnyHardware,
     data: str,
+    *,
     images: int = 100,
     scheme: str = "reprogram",
     options: Mapping[str, Any] | None = None,
-    overrides: Mapping[str, Any] | None = None,
     mean: tuple[float, ...] = (0.0,),
     std: tuple[float, ...] = (1.0,),
     progress: Progress = silent,
 ) -> AdcRanges:
-    """Ranges for the layers of a model on a chip under a scheme, from the first images of a data set.
+    """Find, for every layer of a model on a chip, the range of column sums at which its converters err least.
 
-    Raises ImcsimError for whatever does not fit together.
+    Parameters
+    ----------
+    model : str
+        A quantised ONNX or TensorFlow Lite model.
+    hardware : str, Path, Preset or Hardware
+        A shipped name or a YAML file; a ``Preset`` or loaded hardware where something is changed about it.
+    data : str
+        Sample images, as the network sees them; their labels are not used.
+    images : int
+        How many of them, from the first on.
+    scheme : str
+        A shipped scheme or a Python file with one.
+    options : mapping of str to value, optional
+        Options of the scheme.
+    mean, std : tuple of float
+        What the network expects pixels from 0 to 1 to be shifted and divided by.
+    progress : callable
+        Is told of what is done, the total and the next step.
+
+    Returns
+    -------
+    AdcRanges
+        The range of each layer, in level steps of a cell times input digits; ``AdcRanges.write`` makes the file that
+        ``Trial.calibration_file`` takes.
+
+    Raises
+    ------
+    ImcsimError
+        For whatever does not fit together.
     """
-    chip, network = load_hardware(hardware, overrides), load_quantised(model)
+    chip, network = loaded(hardware), load_quantised(model)
     plan = load_scheme(scheme, options or {}).plan(load_network(model), chip, 1, 0)
     sample = load_dataset(data).first(images)
     network.check_images(sample.images.shape[1:])
     made_on = {"kind": "least error", "model": model, "data": sample.name, "images": images, "scheme": scheme}
-    places = layout(plan, network.layers, chip)
-    return calibrate(network, network.pixels(sample, mean, std), places, chip, made_on, progress=progress)
+    places, pixels = layout(plan, network.layers, chip), network.pixels(sample, mean, std)
+    return calibration.calibrate(network, pixels, places, chip, made_on, progress=progress)

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imcsim.experiments.crossovers import crossovers
-from imcsim.experiments.run import execute, plan_for, prepare
+from imcsim.experiments.run import execute, plan_for
+from imcsim.experiments.workers import in_order
 from imcsim.hardware.hardware import Hardware
+from imcsim.hardware.preset import AnyHardware, Preset, loaded
 from imcsim.mapping.plan import BasisMvm
 from imcsim.mapping.schemes import load_scheme
-from imcsim.mapping.schemes.base import crossbars_of, layer_groups
 from imcsim.reporting.closed_form import closed_form_cycles, line, waited_for
 from imcsim.reporting.comparison import BASELINES, Comparison, Row, with_ratios
 from imcsim.reporting.report import Report
 from imcsim.reporting.run_spec import RunSpec
-from imcsim.util.errors import ImcsimError, did_you_mean
+from imcsim.util.errors import DoesNotFit, ImcsimError, did_you_mean
 from imcsim.util.progress import Progress, silent
-from imcsim.workload.importers import load_network
+from imcsim.workload.importers import as_workload
 from imcsim.workload.workload import Workload
 
 if TYPE_CHECKING:
-    from imcsim.functional.evaluate import Trial
+    from imcsim.functional.trial import Trial
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # name in a comparison -> scheme and its options
     "static": ("static", {}),
@@ -51,59 +48,103 @@ BATCHES = (1, 16, 64, 256)
 
 def compare(
     workload: str | Path | Workload,
-    hardware: str | Path | Hardware,
+    hardware: AnyHardware,
     *,
     writes: Sequence[str] = (),
-    batches: Sequence[int] = BATCHES,
+    batches: Sequence[int] = (),
     schemes: Sequence[str] = (),
-    overrides: Mapping[str, Any] | None = None,
-    ideal: Sequence[str] = (),
     engine: str = "fast",
     seed: int = 0,
     processes: int = 1,
     keep_runs: str | Path | None = None,
-    allow_unknown: bool = False,
     trial: Trial | None = None,
     basis: str = "synthetic",
     progress: Progress = silent,
 ) -> Comparison:
-    """Run every scheme with every write preset and batch; the baseline is the better of R0 and R1 for each batch.
+    """Run every scheme with every write preset and batch, against the better of R0 and R1 at each batch.
 
-    ``schemes``: names of ``VARIANTS``, or of schemes or files with their default options; without any ``COSTED``, or
-    ``VALUED`` where a ``trial`` gives images, so that accuracies stand beside the ratios. ``basis``: a file of ``imcsim
-    basis fit`` for the schemes that combine a basis, which then have values too. ``writes``: presets, by default
-    ``WRITES`` (or the one of a loaded ``hardware``). ``processes``: runs at the same time (a script that asks for more
-    than one needs the usual main guard). ``keep_runs``: where the directory of each run is written too.
-    Raises ImcsimError for bad input; a network that does not fit a scheme is a row that says so.
+    Parameters
+    ----------
+    workload : str, Path or Workload
+        A shipped name, a trace, an ONNX or TensorFlow Lite model, or what ``load_workload`` returned.
+    hardware : str, Path, Preset or Hardware
+        A shipped name or a YAML file; a ``Preset`` where something is changed about it. Loaded hardware keeps its own
+        write preset.
+    writes : sequence of str
+        Write presets; without any ``WRITES``.
+    batches : sequence of int
+        Images of one batch; without any ``BATCHES``, or 1 where there is a ``trial``.
+    schemes : sequence of str
+        Names of ``VARIANTS``, or of schemes or files with their default options; without any ``COSTED``, or ``VALUED``
+        where there is a ``trial``.
+    engine, seed
+        As of ``run``.
+    processes : int
+        Runs at the same time; a script that asks for more than one needs the usual main guard.
+    keep_runs : str or Path, optional
+        Where the directory of each run is written too.
+    trial : Trial, optional
+        Images and cells, so that accuracies stand beside the ratios.
+    basis : str
+        A file of ``fit_basis`` for the schemes that combine a basis, which then have values too.
+    progress : callable
+        Is told of what is done, the total and the last row.
 
+    Returns
+    -------
+    Comparison
+        One row per write preset, batch and scheme; a network that does not fit a scheme is a row that says so.
+
+    Raises
+    ------
+    ImcsimError
+        For every kind of bad input.
+
+    Examples
+    --------
     >>> comparison = compare("resnet20_cifar", "rram-256", writes=["ember2b_word"], batches=[1, 16])
     >>> sorted(set(comparison.frame["baseline"]) - {"reprogram", "reprogram_packed"})
     []
     """
-    loaded = workload if isinstance(workload, Workload) else load_network(workload, allow_unknown=allow_unknown)
-    usual = (*VALUED, *BASES) if trial and basis != "synthetic" else VALUED if trial else COSTED
-    names = _checked(schemes or usual)
-    if trial and trial.refit and not any("basis" in _variant(name, basis)[1] for name in names):
-        raise ImcsimError("refit", "no scheme of the comparison has a basis", "give one with --basis, or basis_exact")
-    chips = _chips(hardware, writes, overrides, ideal)
+    network, sizes = as_workload(workload), batches or (BATCHES if trial is None else (1,))
+    names = _checked(schemes or _usual(trial, basis))
+    if trial:
+        _check_trial(trial, names, basis)
+    chips = _chips(hardware, writes)
     cases = [
-        (write, name, RunSpec(loaded, chip, scheme, batch, options, engine, seed, trial=trial))
-        for (write, chip), batch in product(chips.items(), _checked_batches(batches))
+        (write, name, RunSpec(network, chip, scheme, batch, options, engine, seed, trial=trial))
+        for (write, chip), batch in product(chips.items(), _checked_batches(sizes))
         for name in names
         for scheme, options in [_variant(name, basis)]
     ]
     rows = []
-    for row in _in_order(partial(_row, keep_runs=keep_runs), cases, processes):
+    for row in in_order(partial(_row, keep_runs=keep_runs), cases, processes):
         rows.append(row)
         progress(len(rows), len(cases), f"{row.write}, batch {row.batch}, {row.scheme}")
     related = with_ratios(rows)
-    chip = next(iter(chips.values()))
+    chip, preset = next(iter(chips.values())), hardware if isinstance(hardware, Preset) else Preset("")
     settings = {
-        "writes": list(chips), "batches": list(batches), "schemes": names, "engine": engine, "seed": seed,
-        "overrides": dict(overrides or {}), "ideal": list(ideal), "hardware_hash": chip.hash,
-        "trial": _settings(trial) if trial else {}, "basis": basis,
+        "writes": list(chips), "batches": list(sizes), "schemes": names, "engine": engine, "seed": seed,
+        "overrides": dict(preset.overrides), "ideal": list(preset.ideal), "hardware_hash": chip.hash,
+        "trial": trial.settings() if trial else {}, "basis": basis,
     }  # fmt: skip
-    return Comparison(loaded.name, chip.name, settings, tuple(related), tuple(crossovers(related)))
+    return Comparison(network.name, chip.name, settings, tuple(related), tuple(crossovers(related)))
+
+
+def _usual(trial: Trial | None, basis: str) -> tuple[str, ...]:
+    """Return the schemes that are compared where none are named."""
+    if trial is None:
+        return COSTED
+    return VALUED if basis == "synthetic" else (*VALUED, *BASES)
+
+
+def _check_trial(trial: Trial, names: Sequence[str], basis: str) -> None:
+    """Raise ImcsimError for settings of images and cells that concern a single scheme, or none that is compared."""
+    if trial.calibration_file is not None:
+        hint = "give a number of images, by which each is calibrated"
+        raise ImcsimError(f"--calibration {trial.calibration_file}", "a file is of one scheme, here are several", hint)
+    if trial.refit and not any("basis" in _variant(name, basis)[1] for name in names):
+        raise ImcsimError("refit", "no scheme of the comparison has a basis", "give one with --basis, or basis_exact")
 
 
 def _variant(name: str, basis: str) -> tuple[str, dict[str, Any]]:
@@ -131,75 +172,38 @@ def _checked_batches(batches: Sequence[int]) -> list[int]:
     return sorted(set(batches))
 
 
-def _chips(
-    hardware: str | Path | Hardware, writes: Sequence[str], overrides: Mapping[str, Any] | None, ideal: Sequence[str]
-) -> dict[str, Hardware]:
-    """The chip with each write preset."""
+def _chips(hardware: AnyHardware, writes: Sequence[str]) -> dict[str, Hardware]:
+    """Return the chip with each write preset, by its name."""
     if isinstance(hardware, Hardware) and not writes:
-        return {hardware.cell.write.name: prepare(hardware, overrides, None, ideal)}
-    return {write: prepare(hardware, overrides, write, ideal) for write in writes or WRITES}
+        return {hardware.cell.write.name: hardware}
+    return {write: loaded(hardware, write) for write in writes or WRITES}
 
 
 # -- runs --------------------------------------------------------------------------------------------------------------
 
-Case = tuple[str, str, RunSpec]
 
-
-def _in_order(work: partial[Row], cases: list[Case], processes: int) -> Iterator[Row]:
-    """The rows of all cases in their order, some at the same time; workers leave Ctrl-C to their parent."""
-    if processes < 2:
-        yield from map(work, cases)
-        return
-    with _ignored_interrupts():
-        pool = multiprocessing.get_context("spawn").Pool(min(processes, len(cases)))
-    with pool:
-        yield from pool.imap(work, cases)
-
-
-@contextmanager
-def _ignored_interrupts() -> Iterator[None]:
-    """Processes that are started inside ignore Ctrl-C all their life."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _row(case: tuple[str, str, RunSpec], keep_runs: str | Path | None) -> Row:
+    """Simulate one case: write preset, name of the scheme in the comparison, and what to run."""
+    write, name, spec = case
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _row(case: Case, keep_runs: str | Path | None) -> Row:
-    """Simulate one case."""
-    write, name, request = case
-    needed = crossbars_of(layer_groups(request.workload, request.hardware))
-    missing = needed - request.hardware.n_crossbars
-    try:
-        report = execute(_with_what_it_has(request))
-    except ImcsimError as error:
-        if name != "static" or missing <= 0:
-            raise
-        return Row(write, request.batch, name, error.problem, missing)
+        report = execute(_without_idle_refit(spec))
+    except DoesNotFit as error:
+        return Row(write, spec.batch, name, error.problem, error.missing)
     if keep_runs is not None:
         report.write(keep_runs)
     return _row_of(write, name, report)
 
 
-def _with_what_it_has(request: RunSpec) -> RunSpec:
-    """A request whose plan combines no basis refits none."""
-    trial = request.trial
+def _without_idle_refit(spec: RunSpec) -> RunSpec:
+    """Return what to run, without a refit where the plan combines no basis."""
+    trial = spec.trial
     if trial is None or not trial.refit:
-        return request
-    combines = any(isinstance(operation, BasisMvm) for operation in plan_for(request).operations())
-    return replace(request, trial=replace(trial, refit=combines))
+        return spec
+    combines = any(isinstance(operation, BasisMvm) for operation in plan_for(spec).operations())
+    return replace(spec, trial=replace(trial, refit=combines))
 
 
 ANSWERS = ("accuracy_frac", "accuracy_interval_95_frac", "agreement_frac")
-
-
-def _settings(trial: Trial) -> dict[str, Any]:
-    """What decides the answers."""
-    return {key: value for key, value in asdict(trial).items() if key != "journal"}
 
 
 def _row_of(write: str, name: str, report: Report) -> Row:

@@ -20,23 +20,24 @@ def crossovers(rows: Sequence[Row]) -> Iterator[Crossover]:
         here = [row for row in rows if row.write == write and not row.refused]
         bases = [row.line for row in here if row.scheme in BASELINES and row.line]
         for scheme in dict.fromkeys(row.scheme for row in here if row.scheme not in BASELINES):
-            own = [row for row in here if row.scheme == scheme]
-            yield Crossover(write, scheme, *analytic_batch([row.line for row in own], bases), *simulated_batch(own))
+            rows_of_scheme = [row for row in here if row.scheme == scheme]
+            lines = [row.line for row in rows_of_scheme]
+            yield Crossover(write, scheme, *analytic_batch(lines, bases), *simulated_batch(rows_of_scheme))
 
 
-def line_of(request: RunSpec) -> ClosedForm | None:
-    """The closed form of what a scheme plans for a request, without simulating it; ImcsimError as for a run."""
-    plan, hardware = plan_for(request), request.hardware
-    jobs = compile_plan(plan, Context(hardware, request.workload, {}, {}), request.batch).jobs
-    return line(Execution(request.workload, hardware, plan, request.batch, jobs, (), ()))
+def line_of(spec: RunSpec) -> ClosedForm | None:
+    """Return the closed form of what a scheme plans, without simulating it; ImcsimError as for a run."""
+    plan, hardware = plan_for(spec), spec.hardware
+    jobs = compile_plan(plan, Context(hardware, spec.workload, {}, {}), spec.batch).jobs
+    return line(Execution(spec.workload, hardware, plan, spec.batch, jobs, (), ()))
 
 
-def analytic_batch(own: Sequence[ClosedForm | None], bases: Sequence[ClosedForm]) -> tuple[float | None, str]:
+def analytic_batch(forms: Sequence[ClosedForm | None], bases: Sequence[ClosedForm]) -> tuple[float | None, str]:
     """The first batch at which the lowest baseline line is below the lowest line of a scheme, and that in words.
 
     Each plan of a scheme, such as those for different batches, has a line of its own. None: never, or from batch 1 on.
     """
-    lines = [each for each in own if each]
+    lines = [form for form in forms if form]
     if not lines:
         return None, "no closed form: writes overlap compute"
     crossings = [
@@ -46,14 +47,14 @@ def analytic_batch(own: Sequence[ClosedForm | None], bases: Sequence[ClosedForm]
     ]
     for batch in sorted({1.0, *(crossing for crossing in crossings if crossing > 1)}):
         after = batch * (1 + 1e-9)
-        if min(each.at(after) for each in bases) < min(each.at(after) for each in lines):
+        if min(base.at(after) for base in bases) < min(line.at(after) for line in lines):
             return (batch, f"{batch:.3g}, from (W_b - W) / (c - c_b)") if batch > 1 else (None, "ahead from batch 1")
     return None, "never"
 
 
-def simulated_batch(own: Sequence[Row]) -> tuple[float | None, str]:
+def simulated_batch(rows: Sequence[Row]) -> tuple[float | None, str]:
     """The same between two simulated batches of a scheme, by interpolation in 1 / batch; rows with their ratios."""
-    points = sorted((row.batch, cycles(row) * (1 - 1 / (row.cycles_ratio or 1.0))) for row in own)
+    points = sorted((row.batch, cycles(row) * (1 - 1 / (row.cycles_ratio or 1.0))) for row in rows)
     if points[0][1] > 0:
         return None, f"ahead from batch {points[0][0]}"
     for (low, before), (high, after) in pairwise(points):

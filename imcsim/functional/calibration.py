@@ -51,9 +51,20 @@ class AdcRanges(Spec):
         sums = self.layers.get(layer, Range(low=float(least), high=float(largest), seen=float(largest)))
         return sums.model_copy(update={"low": max(sums.low, float(least)), "high": min(sums.high, float(largest))})
 
-    def write(self, path: Path) -> None:
-        """Write the ranges as JSON, the whole file or nothing."""
-        with new_file(path) as partial:
+    def write(self, path: str | Path) -> None:
+        """Write the ranges as JSON, whole or not at all.
+
+        Parameters
+        ----------
+        path : Path
+            The file, which ``Trial.calibration_file`` takes.
+
+        Raises
+        ------
+        ImcsimError
+            Where it cannot be written.
+        """
+        with new_file(Path(path)) as partial:
             partial.write_text(json.dumps(self.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
 
 

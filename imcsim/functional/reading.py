@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from imcsim.functional.calibration import FULL, AdcRanges
 from imcsim.functional.crossbar import AnalogArray, Products, Quantizer, ReadNoise, fixed_point, multiply
 from imcsim.functional.encoding import WeightCode
 from imcsim.functional.placement import ArrayUse
+from imcsim.functional.trial import Compensation
 from imcsim.hardware.chip import ResistiveWires
 from imcsim.hardware.devices import Cells, DeviceSpec, Floats, column_factors, global_factor
 from imcsim.hardware.hardware import Hardware
@@ -21,8 +21,6 @@ from imcsim.workload.quantised import Integers
 
 HIGHEST = 256  # fixed-point units of a cell at its highest level, at least
 MOST_BITS = 28  # of column sums and converter ranges in these units
-Compensation = Literal["none", "global", "column"]
-COMPENSATIONS: tuple[Compensation, ...] = ("none", "global", "column")
 
 
 @dataclass(frozen=True)

@@ -97,35 +97,41 @@ class Hardware(Spec):
         return units.period_ps(self.chip.clock_mhz)
 
     def cycles(self, time_ns: float | Fraction) -> int:
-        """Clock cycles that cover a time; the only rounding of a duration."""
+        """Return the clock cycles that cover a time; the only rounding of a duration.
+
+        Parameters
+        ----------
+        time_ns : float or Fraction
+            A duration in ns.
+        """
         return units.cycles(time_ns, self.chip.clock_mhz)
 
     def slices(self, weight_bits: int) -> int:
-        """Cells that hold one polarity of a weight: s = ceil(b_w / b_c)."""
+        """Return how many cells hold one polarity of a weight: s = ceil(b_w / b_c)."""
         return -(-weight_bits // self.crossbar.bits_per_cell)
 
     def weight_columns(self, weight_bits: int) -> int:
-        """Columns of one weight, c_w = s d with d = 2 for differential columns."""
+        """Return the columns of one weight, c_w = s d with d = 2 for differential columns."""
         return self.slices(weight_bits) * (2 if self.crossbar.polarity == "differential" else 1)
 
     def input_phases(self, input_bits: int, rows_used: int) -> int:
-        """Evaluations of one vector: input digits times groups of wordlines active at once."""
+        """Return the evaluations of one vector: input digits times groups of wordlines active at once."""
         digits = -(-input_bits // self.crossbar.dac_bits)
         return digits * -(-rows_used // self.crossbar.wordlines_active)
 
     def phase_cycles(self, columns_used: int) -> int:
-        """tau(c): cycles of one input phase while the conversion of the phase before runs beside it."""
+        """Return tau(c), the cycles of one input phase while the conversion of the phase before runs beside it."""
         convert_ns = Fraction(str(self.tile.adc.convert_ns)) * columns_used / self.tile.adc.n_per_crossbar
         return max(self.cycles(self.crossbar.evaluate_ns), self.cycles(convert_ns))
 
     def n_groups(self, per: str) -> int:
-        """How many groups of a kind the chip holds: crossbar, unit, tile or chip."""
+        """Return how many groups of a kind the chip holds: 'crossbar', 'unit', 'tile' or 'chip'."""
         n_units = self.n_crossbars // self.tile.unit_crossbars
         return {"crossbar": self.n_crossbars, "unit": n_units, "tile": self.chip.n_tiles, "chip": 1}[per]
 
     # -- prices and sources ----------------------------------------------------------------------
     def all_parts(self) -> dict[str, PriceRow]:
-        """The price rows of the file, and over them those that kinds compute (ADC survey fit, write circuit)."""
+        """Return the price rows of the file, and over them those that kinds compute (ADC survey fit, write circuit)."""
         adc = self.tile.adc.part()
         cell = self.cell.write.part("; ".join(dict.fromkeys(self._sources_below("cell.write", "_pj"))))
         return self.parts | ({Component.ADC: adc} if adc else {}) | {Component.CELL: cell}
@@ -136,15 +142,26 @@ class Hardware(Spec):
         return sum(part.area_um2 * self.n_groups(part.per) for part in self.all_parts().values())
 
     def numbers(self) -> dict[str, Any]:
-        """Every number of chip, tile, crossbar and cell by its dotted key."""
+        """Return every number of chip, tile, crossbar and cell by its dotted key."""
         return provenance.numbers(self.model_dump(mode="json"))
 
     def source(self, key: str) -> str:
-        """Where a number comes from; the longest entry of ``sources`` that begins its key."""
+        """Return where a number comes from.
+
+        Parameters
+        ----------
+        key : str
+            Its dotted key, such as 'tile.adc.bits'.
+
+        Returns
+        -------
+        str
+            The longest entry of ``sources`` that begins the key.
+        """
         return provenance.lookup(self.sources, key)
 
     def assumed(self) -> list[str]:
-        """The numbers that nobody published, as 'key = value: reason', the price rows included."""
+        """Return the numbers that nobody published, as 'key = value: reason', the price rows included."""
         tree = provenance.tree(self.model_dump(mode="json"))
         declared = [f"{key} = {value}: {self.source(key)}" for key, value in tree.items() if self._is_assumed(key)]
         rows = {name: part.source for name, part in self.all_parts().items() if name != Component.CELL}
@@ -181,10 +198,31 @@ def load_hardware(
     write: str | None = None,
     ideal: Iterable[str] = (),
 ) -> Hardware:
-    """Load a preset by name or a YAML file by path, and change it: a write preset, single keys, parts made ideal.
+    """Load a preset by name or a YAML file by path, and change it.
 
-    Raises ImcsimError for files that are missing, broken or incomplete, for unknown keys and numbers without a source.
+    Parameters
+    ----------
+    name : str
+        A shipped preset or a YAML file.
+    overrides : mapping of str to value, optional
+        Values by dotted key, such as ``{"tile.adc.bits": 6}``; their source becomes 'set by the user'.
+    write : str, optional
+        A write preset instead of the one of the file.
+    ideal : iterable of str
+        Parts that nothing waits for: any of ``IDEAL_PARTS``, or 'all'.
 
+    Returns
+    -------
+    Hardware
+        Checked and frozen, with a source for every number.
+
+    Raises
+    ------
+    ImcsimError
+        For files that are missing, broken or incomplete, for unknown keys and for numbers without a source.
+
+    Examples
+    --------
     >>> load_hardware("rram-256", {"tile.adc.bits": 6}, write="radar2b_row").tile.adc.bits
     6
     """

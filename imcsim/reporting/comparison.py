@@ -170,9 +170,22 @@ class Comparison:
         return f"compare-{self.workload}-{self.hardware}-{canonical_hash(content)}"
 
     def write(self, out_dir: str | Path) -> Path:
-        """Write compare.json, compare.csv, crossovers.csv and the figures, whole or not at all; returns the directory.
+        """Write compare.json, compare.csv, crossovers.csv and the figures, whole or not at all.
 
-        Raises ImcsimError where it cannot be written.
+        Parameters
+        ----------
+        out_dir : str or Path
+            Where the directory is made; its name is ``name``.
+
+        Returns
+        -------
+        Path
+            The directory.
+
+        Raises
+        ------
+        ImcsimError
+            Where it cannot be written.
         """
         from imcsim.reporting.figures import comparison as figures
 

@@ -125,18 +125,48 @@ class Report:
         return json.loads(json.dumps(self.summary))  # type: ignore[no-any-return]
 
     def reprice(self, costs: CostTable, hardware: Hardware | None = None) -> Report:
-        """Return the same run at other prices, without simulating; ``hardware`` is the one that the prices belong to.
+        """Return the same run at other prices, without simulating.
 
-        Equals a new run where only prices, areas and powers differ. Raises ImcsimError for an action without a price.
+        It equals a new run where only prices, areas and powers differ.
+
+        Parameters
+        ----------
+        costs : CostTable
+            Energies in pJ, areas in um2, powers in uW.
+        hardware : Hardware, optional
+            The one that the prices belong to.
+
+        Returns
+        -------
+        Report
+            With times as they were.
+
+        Raises
+        ------
+        ImcsimError
+            For an action without a price.
         """
         request = replace(self.request, hardware=hardware) if hardware else self.request
         trace = replace(self.trace, hardware=hardware) if hardware else self.trace
         return build_report(trace, costs, request, self.measured)
 
     def write(self, out_dir: str | Path) -> Path:
-        """Write the run's directory, ``out_dir/run_id``, whole or not at all, and return its path.
+        """Write the run's directory, whole or not at all; an older one of the same run is replaced.
 
-        An older directory of the same run is replaced. Raises ImcsimError where it cannot be written.
+        Parameters
+        ----------
+        out_dir : str or Path
+            Where the directory is made; its name is ``run_id``.
+
+        Returns
+        -------
+        Path
+            The directory.
+
+        Raises
+        ------
+        ImcsimError
+            Where it cannot be written.
         """
         with run_directory(Path(out_dir), self.run_id) as folder:
             _write_files(self, folder)

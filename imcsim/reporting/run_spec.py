@@ -12,7 +12,7 @@ from imcsim.util.python_files import is_file
 from imcsim.workload.workload import Workload
 
 if TYPE_CHECKING:
-    from imcsim.functional.evaluate import Trial
+    from imcsim.functional.trial import Trial
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ GROUP = "imcsim.presets"
 SHIPPED = "imcsim"
 
 
-class Preset(NamedTuple):
+class KnownFile(NamedTuple):
     """A file that has a name, and the package that it comes from."""
 
     path: Path
@@ -41,12 +41,12 @@ def shipped_files(kind: str, suffixes: tuple[str, ...] = YAML_SUFFIXES) -> dict[
     return _files(shipped_dir(kind), suffixes)
 
 
-def known_files(kind: str, suffixes: tuple[str, ...] = YAML_SUFFIXES) -> dict[str, list[Preset]]:
+def known_files(kind: str, suffixes: tuple[str, ...] = YAML_SUFFIXES) -> dict[str, list[KnownFile]]:
     """Return every file that has a name, shipped and of installed packages; broken packages are left out."""
-    known: dict[str, list[Preset]] = defaultdict(list)
+    known: dict[str, list[KnownFile]] = defaultdict(list)
     for package, folder in ((SHIPPED, shipped_dir(kind)), *_installed_folders(kind)):
         for name, path in _files(folder, suffixes).items():
-            known[name].append(Preset(path, package))
+            known[name].append(KnownFile(path, package))
     return dict(sorted(known.items()))
 
 
@@ -82,7 +82,7 @@ def find(
     raise ImcsimError(asked, f"no file and no name that is shipped in {kind}", did_you_mean(name, known))
 
 
-def only(presets: list[Preset], asked: str) -> Preset:
+def only(presets: list[KnownFile], asked: str) -> KnownFile:
     """Return the one preset of a name; ImcsimError where several packages bring it."""
     if len(presets) > 1:
         packages = " and ".join(preset.package for preset in presets)

@@ -44,35 +44,56 @@ class QuantisedModel:
 
 
 def quantise(
-    path: str | Path,
+    model: str | Path,
     data: str | Path,
-    n_images: int,
-    target: str | Path,
+    out: str | Path,
     *,
+    images: int = 100,
     mean: tuple[float, ...] = (0.0,),
     std: tuple[float, ...] = (1.0,),
     per_channel: bool = True,
 ) -> QuantisedModel:
-    """Quantise a float ONNX model by the first ``n_images`` of a data set and write it, whole or not at all.
+    """Quantise a float ONNX model to int8, with ranges of its activations from sample images, and write it.
 
-    ``mean``, ``std``: what the network wants pixels from 0 to 1 to be shifted and divided by. ``per_channel``: one
-    scale of the weights for each output channel, else one for a layer.
-    Raises ImcsimError for a model that is quantised already or cannot be, and for images that do not fit it.
+    Parameters
+    ----------
+    model : str or Path
+        The float ONNX model.
+    data : str or Path
+        Images to calibrate with, as the network sees them: an npz, idx or CIFAR file, or folders of pictures.
+    out : str or Path
+        The int8 model, written whole or not at all.
+    images : int
+        How many of the data, from the first on.
+    mean, std : tuple of float
+        What the network expects pixels from 0 to 1 to be shifted and divided by.
+    per_channel : bool
+        One scale of the weights for each output channel, else one for a layer.
+
+    Returns
+    -------
+    QuantisedModel
+        What was done: layers, sizes in bytes, accuracies as fractions.
+
+    Raises
+    ------
+    ImcsimError
+        For a model that is quantised already or cannot be, and for images that do not fit it.
     """
-    network, images = FloatNetwork(path), load_dataset(data).first(n_images)
-    network.check_images(images.images.shape[1:], images.name)
-    batches = Batches(network.input.name, images.scaled(mean, std), network.images_at_once or AT_ONCE)
-    scores, bytes_before = {"float": batches.scores(network.run)}, Path(path).stat().st_size
-    with new_file(Path(target)) as partial:
+    network, sample = FloatNetwork(model), load_dataset(data).first(images)
+    network.check_images(sample.images.shape[1:], sample.name)
+    batches = Batches(network.input.name, sample.scaled(mean, std), network.images_at_once or AT_ONCE)
+    scores, bytes_before = {"float": batches.scores(network.run)}, Path(model).stat().st_size
+    with new_file(Path(out)) as partial:
         _write(network, batches, per_channel, partial)
-        quantised = QuantisedNetwork(onnx.load(str(partial)), str(target))
+        quantised = QuantisedNetwork(onnx.load(str(partial)), str(out))
         scores["int8"] = batches.scores(quantised.run)
         bytes_after = partial.stat().st_size
     answers = {name: outputs.argmax(axis=1) for name, outputs in scores.items()}
     agreement = float((answers["float"] == answers["int8"]).mean())
-    are_classes = images.labels.min() >= 0 and images.labels.max() < scores["float"].shape[1]
-    accuracy = {name: float((classes == images.labels).mean()) for name, classes in answers.items() if are_classes}
-    return QuantisedModel(_kinds(quantised), n_images, bytes_before, bytes_after, agreement, accuracy)
+    are_classes = sample.labels.min() >= 0 and sample.labels.max() < scores["float"].shape[1]
+    accuracy = {name: float((classes == sample.labels).mean()) for name, classes in answers.items() if are_classes}
+    return QuantisedModel(_kinds(quantised), images, bytes_before, bytes_after, agreement, accuracy)
 
 
 def _kinds(network: QuantisedNetwork) -> dict[str, int]:

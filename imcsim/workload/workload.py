@@ -114,7 +114,18 @@ class Workload(Spec):
         return sum(n_macs(layer) for layer in self.layers)
 
     def check(self, where: str = "") -> None:
-        """Raise ImcsimError for the first layer that does not fit the layers before it; ``where`` names the file."""
+        """Refuse layers that do not fit the layers before them.
+
+        Parameters
+        ----------
+        where : str
+            How errors name the workload, such as its file.
+
+        Raises
+        ------
+        ImcsimError
+            For the first such layer, with its name.
+        """
         where = where or self.name
         if not self.layers:
             raise ImcsimError(where, "the workload has no layers", "list at least an input and one layer")

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +14,10 @@ import pytest
 import yaml
 
 import imcsim as package
+from imcsim.cli._groups import ValuesOptions
+from imcsim.functional.trial import Trial
 from imcsim.reporting.explain.listing import LISTS
-from tests.conftest import COMMAND, Outcome
+from tests.conftest import Outcome
 
 Command = Callable[..., Outcome]
 SMALL = ("resnet20_cifar", "--hardware", "rram-256")
@@ -32,15 +33,6 @@ FILES = {"report.json", "layers.parquet", "layers.csv", "energy.csv", "config.re
 @pytest.fixture(autouse=True)
 def in_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def test_help_answers_at_once() -> None:
-    times = []
-    for _ in range(3):
-        begin = time.monotonic()
-        subprocess.run([*COMMAND, "--help"], check=True, capture_output=True, cwd=Path(__file__).parents[2])
-        times.append(time.monotonic() - begin)
-    assert min(times) < 0.5
 
 
 COMMANDS = ("run", "compare", "explain", "export", "quantize", "train", "train-step", "list", "version")
@@ -95,6 +87,17 @@ def test_options_reach_scheme_and_hardware(imcsim: Command) -> None:
     (folder,) = Path("imcsim-runs").iterdir()
     tile = yaml.safe_load((folder / "config.resolved.yaml").read_text())["hardware"]["tile"]
     assert (tile["adc"]["bits"], tile["bus"]["kind"]) == (7, "ideal")
+
+
+def test_options_that_are_left_out_are_those_of_a_trial() -> None:
+    options = ValuesOptions(data="images.npz")
+    assert options.trial("int8.onnx", Path("out")) == Trial("int8.onnx", "images.npz", journal=Path("out/unfinished"))
+
+
+def test_a_calibration_is_a_file_or_a_number_of_images() -> None:
+    trials = [ValuesOptions("images.npz", calibration=text).trial("m.onnx", Path()) for text in ("20", "ranges.json")]
+    given = [(trial.calibration_images, trial.calibration_file) for trial in trials if trial]
+    assert given == [(20, None), (None, Path("ranges.json"))]
 
 
 def test_both_engines_report_the_same(imcsim: Command) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,7 @@ from imcsim.experiments.compare import COSTED, VALUED, VARIANTS, compare
 from imcsim.experiments.crossovers import analytic_batch
 from imcsim.reporting.closed_form import ClosedForm
 from imcsim.reporting.comparison import BASELINES, Comparison
-from imcsim.util.errors import ImcsimError
+from imcsim.util.errors import DoesNotFit, ImcsimError
 
 BATCHES = (1, 4, 64)
 
@@ -62,7 +63,7 @@ def test_a_run_above_its_closed_form_says_what_it_waited_for(frame: pd.DataFrame
 
 def test_with_everything_ideal_reprogramming_is_its_closed_form() -> None:
     case = {"writes": ["ember2b_word"], "batches": [1, 16], "schemes": ["reprogram"]}
-    frame = compare("resnet20_cifar", "rram-256", **case, ideal=["all"]).frame
+    frame = compare("resnet20_cifar", imcsim.Preset("rram-256", ideal=["all"]), **case).frame
     rows = frame[frame["scheme"] == "reprogram"]
     assert rows["cycles_per_inference"].to_numpy() == pytest.approx(rows["closed_form_cycles"].to_numpy(), rel=1e-3)
 
@@ -133,6 +134,17 @@ def test_a_loaded_chip_is_compared_as_it_is() -> None:
     assert set(frame["write"]) == {"radar2b_row"}
     with pytest.raises(ImcsimError, match="while it is loaded"):
         compare("resnet20_cifar", chip, writes=["ember2b_word"])
+
+
+def test_a_calibration_file_is_of_one_scheme() -> None:
+    trial = imcsim.Trial("model.onnx", "images.npz", calibration_file="ranges.json")
+    with pytest.raises(ImcsimError, match=r"^--calibration ranges\.json: a file is of one scheme, here are several; "):
+        compare("resnet20_cifar", "rram-256", trial=trial)
+
+
+def test_what_is_missing_passes_from_one_process_to_another() -> None:
+    error = pickle.loads(pickle.dumps(DoesNotFit("here", "too large", "take more", missing=7)))
+    assert (str(error), error.missing) == ("here: too large; take more", 7)
 
 
 def test_an_error_in_a_worker_is_the_error_of_the_comparison() -> None:

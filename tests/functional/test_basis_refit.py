@@ -20,10 +20,10 @@ from imcsim.functional.basis_measurement import SPREAD, Measurements, fitted, sa
 from imcsim.functional.basis_refit import _segments, refitted
 from imcsim.functional.calibration import AdcRanges, Range
 from imcsim.functional.chip import write_chip
-from imcsim.functional.evaluate import Trial
 from imcsim.functional.layout import layout
 from imcsim.functional.placement import BASIS, Content, Placement, Placements
 from imcsim.functional.reading import Reading
+from imcsim.functional.trial import Trial
 from imcsim.hardware.devices import DeviceSpec, load_device
 from imcsim.hardware.hardware import load_hardware
 from imcsim.mapping.plan import BasisMvm
@@ -236,7 +236,7 @@ def ran(file: str, refit: bool, seed: int = 0) -> dict[str, Any]:
     options = {**ERRORS, "sigma_frac": 0.03}
     trial = Trial(MODEL, DATA, images=40, device="rram_generic", device_options=options, refit=refit)
     report = package.run(
-        MODEL, "rram-256", "basis_broadcast", overrides=LINEAR, options={"basis": file}, seed=seed, trial=trial
+        MODEL, package.Preset("rram-256", LINEAR), "basis_broadcast", options={"basis": file}, seed=seed, trial=trial
     )
     return dict(report.summary["values"])
 

@@ -14,13 +14,13 @@ import pytest
 import imcsim as package
 from imcsim.functional.arrays import AnalogArrays
 from imcsim.functional.chip import write_chip
-from imcsim.functional.evaluate import Trial
 from imcsim.functional.layout import layout
 from imcsim.functional.placement import Placements
 from imcsim.functional.reading import Reading
+from imcsim.functional.trial import Trial
 from imcsim.hardware.hardware import Hardware, load_hardware
-from imcsim.mapping.basis.fit import FitOptions, fit_file
-from imcsim.mapping.basis.fitted import FittedBasis, load_fitted, save_fitted
+from imcsim.mapping.basis.fit import FitOptions, fit_basis
+from imcsim.mapping.basis.fitted import FittedBasis, load_fitted
 from imcsim.mapping.plan import BasisMvm, Plan
 from imcsim.mapping.schemes import load_scheme
 from imcsim.mapping.tiling import Tiling
@@ -41,7 +41,7 @@ LOSSLESS = {"tile.adc.bits": 20}
 def quick_fit(folder: Path, *resident: str) -> str:
     """A file with 48 of 128 vectors, few enough rounds for a test."""
     path = folder / "fitted.safetensors"
-    save_fitted(fit_file(MODEL, FitOptions(nonzeros=48, coeff_bits=5, init="svd", rounds=1, resident=resident)), path)
+    fit_basis(MODEL, FitOptions(nonzeros=48, coeff_bits=5, init="svd", rounds=1, resident=resident)).write(path)
     return str(path)
 
 
@@ -110,7 +110,7 @@ def test_a_bias_of_the_file_is_added_to_the_sums(file: str, fitted: FittedBasis,
     own, layer = fitted.layers[name], next(layer for layer in NETWORK.layers if layer.name == name)
     bias = np.arange(-7, len(own.scale) - 7, dtype=np.int32) * 1000
     path = tmp_path / "biased.safetensors"
-    save_fitted(replace(fitted, layers={**fitted.layers, name: replace(own, bias=bias)}), path)
+    replace(fitted, layers={**fitted.layers, name: replace(own, bias=bias)}).write(path)
     vectors = inputs_of(layer)
     before, after = (placed(where, "basis_broadcast")[1](layer, vectors) for where in (file, str(path)))
     np.testing.assert_array_equal(after - before, np.broadcast_to(bias, after.shape))
@@ -176,7 +176,7 @@ def test_a_chip_that_is_too_small_is_refused(overrides: dict[str, Any], problem:
 def test_a_basis_of_another_network_is_refused(fitted: FittedBasis, tmp_path: Path) -> None:
     layers = {f"other.{name}": own for name, own in fitted.layers.items()}
     path = tmp_path / "other.safetensors"
-    save_fitted(FittedBasis(**{**vars(fitted), "layers": layers}), path)
+    FittedBasis(**{**vars(fitted), "layers": layers}).write(path)
     with pytest.raises(ImcsimError, match=r"the file has no layer like 'layer1.conv1'; fit a basis to this network"):
         planned(str(path), "basis_broadcast", load_hardware("rram-256"))
 

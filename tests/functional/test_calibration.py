@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import imcsim as package
-from imcsim.experiments.calibrate import calibrated
 from imcsim.functional import calibration as calibrations
 from imcsim.functional.calibration import CANDIDATES, AdcRanges, Range, calibrate, load_calibration
-from imcsim.functional.evaluate import Trial
 from imcsim.functional.layout import layout
+from imcsim.functional.trial import Trial
 from imcsim.hardware.hardware import load_hardware
 from imcsim.mapping.basis.digital import combined
 from imcsim.mapping.basis.fitted import load_fitted
@@ -117,13 +116,13 @@ def test_of_many_vectors_some_are_looked_at_evenly(monkeypatch: pytest.MonkeyPat
 
 def test_ranges_of_the_sums_that_occur_beat_the_whole_range(tmp_path: Path) -> None:
     file, overrides = tmp_path / "ranges.json", {"tile.adc.bits": 5}
-    calibrated(MODEL, "rram-256", DATA, images=4, overrides=overrides).write(file)
+    package.calibrate(MODEL, package.Preset("rram-256", overrides), DATA, images=4).write(file)
     whole, cut = (
         package.run(
-            MODEL, "rram-256", overrides=overrides,
-            trial=Trial(MODEL, DATA, images=20, device="ideal", calibration=calibration),
+            MODEL, package.Preset("rram-256", overrides),
+            trial=Trial(MODEL, DATA, images=20, device="ideal", calibration_file=calibration),
         ).summary["values"]
-        for calibration in ("none", str(file))
+        for calibration in (None, file)
     )  # fmt: skip
     print(f"agreement at 5 bits: {whole['agreement_frac']:.2f} over the whole range, {cut['agreement_frac']:.2f} cut")
     assert cut["agreement_frac"] > whole["agreement_frac"] + 0.1
@@ -241,22 +240,22 @@ def test_the_command_line_makes_a_file_and_runs_with_it(imcsim: Command, tmp_pat
 def test_ranges_from_images_of_the_run_are_those_of_a_file(tmp_path: Path) -> None:
     """Nothing but how they were made differs, and they are found anew for every scheme of a comparison."""
     file = tmp_path / "ranges.json"
-    calibrated(MODEL, "rram-256", DATA, 20, "static").write(file)
+    package.calibrate(MODEL, "rram-256", DATA, images=20, scheme="static").write(file)
     reports = [
-        package.run(MODEL, "rram-256", "static", trial=Trial(MODEL, DATA, 30, calibration=ranges))
-        for ranges in (str(file), 20)
+        package.run(MODEL, "rram-256", "static", trial=Trial(MODEL, DATA, 30, **ranges))
+        for ranges in ({"calibration_file": file}, {"calibration_images": 20})
     ]
     one, two = (report.summary["values"] for report in reports)
     assert one["layers"] == two["layers"]
     assert two["calibration"] == {"kind": "least error", "data": "fashion_mnist_1000.npz", "images": 20}
     with pytest.raises(ImcsimError, match="calibration 31: must be 1 to 30, the images of the run"):
-        package.run(MODEL, "rram-256", "static", trial=Trial(MODEL, DATA, 30, calibration=31))
+        package.run(MODEL, "rram-256", "static", trial=Trial(MODEL, DATA, 30, calibration_images=31))
 
 
 def test_a_comparison_calibrates_every_scheme(tmp_path: Path) -> None:
     found = [
         package.compare(MODEL, "rram-256", writes=["radar2b_row"], batches=[1], schemes=["basis_exact"], trial=trial)
-        for trial in (Trial(MODEL, DATA, 20, calibration=10), Trial(MODEL, DATA, 20))
+        for trial in (Trial(MODEL, DATA, 20, calibration_images=10), Trial(MODEL, DATA, 20))
     ]
     calibrated_frac, whole_frac = (each.frame.set_index("scheme")["agreement_frac"] for each in found)
     assert (calibrated_frac >= whole_frac).all()

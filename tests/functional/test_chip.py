@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 import imcsim
 from imcsim.functional.chip import WrittenChip
 from imcsim.functional.encoding import WeightCode
-from imcsim.functional.evaluate import Trial
 from imcsim.functional.layout import layout
+from imcsim.functional.trial import Trial
 from imcsim.hardware.cost_table import CostTable
 from imcsim.hardware.devices import Cells, DeviceSpec, load_device
 from imcsim.hardware.pulses import Stepped

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import imcsim
-from imcsim.functional.evaluate import Trial
+from imcsim.functional.trial import Trial
 from imcsim.reporting.report import Report
 from imcsim.util.errors import ImcsimError
 from tests.conftest import Outcome
@@ -23,7 +23,7 @@ Command = Callable[..., Outcome]
 
 def ran(trial: Trial, seed: int = 0, scheme: str = "static", **overrides: object) -> Report:
     values = {key.replace("__", "."): value for key, value in overrides.items()}
-    return imcsim.run(MODEL, "rram-256", scheme, overrides=values, seed=seed, trial=trial)
+    return imcsim.run(MODEL, imcsim.Preset("rram-256", values), scheme, seed=seed, trial=trial)
 
 
 def test_ideal_cells_and_enough_codes_answer_as_exact_integers_do() -> None:
@@ -71,6 +71,7 @@ def test_the_command_line_says_the_same_as_python(imcsim: Command, tmp_path: Pat
         (Trial(MODEL, DATA), "basis_broadcast", "computes no values: .* add --option basis=hadamard"),
         (Trial("resnet50", DATA), "reprogram", "is a trace of layers, .* give a quantised ONNX model"),
         (Trial(MODEL, DATA, compensation="some"), "reprogram", "no such compensation"),
+        (Trial(MODEL, DATA, calibration_file="r.json", calibration_images=5), "reprogram", "leave one of them out"),
         (Trial(MODEL, DATA, device="pcm"), "reprogram", "device 'pcm': there is no such device; known: ideal"),
         (Trial(MODEL, DATA, images=1001), "reprogram", "there are 1,000"),
         (Trial(MODEL, "none.npz"), "reprogram", "none.npz: there is no such file"),

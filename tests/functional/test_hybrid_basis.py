@@ -16,7 +16,7 @@ from imcsim.functional.chip import write_chip
 from imcsim.functional.layout import layout
 from imcsim.functional.reading import Reading
 from imcsim.hardware.hardware import load_hardware
-from imcsim.mapping.basis.fitted import FittedBasis, load_fitted, save_fitted
+from imcsim.mapping.basis.fitted import FittedBasis, load_fitted
 from imcsim.mapping.plan import BasisMvm, Mvm, Plan
 from imcsim.mapping.schemes import load_scheme
 from imcsim.util.errors import ImcsimError
@@ -112,7 +112,7 @@ def test_options_that_do_not_go_together_are_refused(options: dict[str, Any], pr
 
 def test_a_basis_of_another_network_is_refused(fitted: FittedBasis, tmp_path: Path) -> None:
     layers = {f"other.{name}": own for name, own in fitted.layers.items()}
-    save_fitted(replace(fitted, layers=layers), tmp_path / "other.safetensors")
+    replace(fitted, layers=layers).write(tmp_path / "other.safetensors")
     with pytest.raises(ImcsimError, match="the file has no layer like"):
         planned(str(tmp_path / "other.safetensors"), 9)
 

@@ -12,9 +12,9 @@ import onnx
 import pytest
 
 import imcsim
-from imcsim.functional import evaluate as values
+from imcsim.functional import evaluator
 from imcsim.functional.accuracy import score
-from imcsim.functional.evaluate import Trial
+from imcsim.functional.trial import Trial
 from imcsim.util.journal import Journal
 from tests.support.crossbars import small_chip
 from tests.workload.test_quantised import small_network as small_model
@@ -42,8 +42,8 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         sizes.append(len(images))
         return score(network, images, *rest)
 
-    monkeypatch.setattr(values, "AT_ONCE", 4)
-    monkeypatch.setattr(values, "score", counting)
+    monkeypatch.setattr(evaluator, "AT_ONCE", 4)
+    monkeypatch.setattr(evaluator, "score", counting)
     return sizes
 
 
@@ -88,7 +88,7 @@ def test_the_size_of_a_batch_changes_no_answer(
     trial: Trial, scored: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fours = run(trial)
-    monkeypatch.setattr(values, "AT_ONCE", 3)
+    monkeypatch.setattr(evaluator, "AT_ONCE", 3)
     threes = run(trial)
     assert scored == [4, 4, 2, 3, 3, 3, 1]
     assert threes["chips"] == fours["chips"]

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 import imcsim
 from imcsim.functional.accuracy import evaluate
 from imcsim.functional.arrays import AnalogArrays
-from imcsim.functional.evaluate import Trial
 from imcsim.functional.reading import Reading
+from imcsim.functional.trial import Trial
 from imcsim.hardware.devices import DeviceSpec, load_device
 from imcsim.hardware.devices.ideal import Spec as Ideal
 from imcsim.hardware.hardware import Hardware, load_hardware

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import inspect
@@ -15,11 +16,17 @@ import yaml
 import imcsim
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = ["imcsim", "imcsim.experiments.run", "imcsim.experiments.compare", "imcsim.hardware.hardware"]
+FACES = ["imcsim.hardware", "imcsim.mapping", "imcsim.workload"]
+EXAMPLES = [
+    "imcsim", "imcsim.experiments.run", "imcsim.experiments.compare", "imcsim.functional.trial",
+    "imcsim.hardware.hardware", "imcsim.hardware.preset", "imcsim.reporting.explain.explanation",
+    "imcsim.training.step.step",
+]  # fmt: skip
+SECTIONS = {"Parameters", "Returns", "Raises"}  # of numpydoc
 
 
-def test_about_ten_names() -> None:
-    assert 8 <= len(imcsim.__all__) <= 12
+def test_about_twenty_names() -> None:
+    assert 20 <= len(imcsim.__all__) <= 24
     assert dir(imcsim) == sorted(imcsim.__all__)
 
 
@@ -28,9 +35,46 @@ def test_every_name_is_documented(name: str) -> None:
     assert inspect.getdoc(getattr(imcsim, name))
 
 
+@pytest.mark.parametrize("name", sorted(name for name in imcsim.__all__ if name[0].islower()))
+def test_every_function_says_what_it_takes_gives_and_raises(name: str) -> None:
+    function = getattr(imcsim, name)
+    text = inspect.getdoc(function) or ""
+    assert {line for line in text.splitlines() if line in SECTIONS} == SECTIONS
+    parameters = text.partition("Parameters\n")[2].partition("Returns\n")[0]
+    heads = re.findall(r"^(\w[^:\n]*)(?: :.*)?$", parameters, re.MULTILINE)
+    listed = [name.strip() for head in heads for name in head.split(",")]
+    assert [parameter for parameter in inspect.signature(function).parameters if parameter not in listed] == []
+
+
+def test_without_pytorch_training_is_refused_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [module for module in sys.modules if module.startswith("imcsim.training")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(imcsim.ImcsimError, match=r"^imcsim train: needs torch; pip install 'imcsim\[train\]'$"):
+        _ = imcsim.train
+    assert callable(imcsim.train_step)  # which needs none
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = imcsim.nothing
+
+
+@pytest.mark.parametrize("name", FACES)
+def test_a_face_promises_what_it_has(name: str) -> None:
+    """The names for readers, those for type checkers and those that are imported when they are used are the same."""
+    face = importlib.import_module(name)
+    tree = ast.parse(inspect.getsource(face))
+    (types,) = (node for node in tree.body if isinstance(node, ast.If) and isinstance(node.test, ast.Name))
+    imported = [alias.name for node in types.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert sorted(imported) == sorted(face.__all__) == dir(face)
+    assert all(getattr(face, word) is not None for word in face.__all__)
+    with pytest.raises(AttributeError, match=f"module '{name}' has no attribute 'nothing'"):
+        _ = face.nothing
+
+
+def test_the_package_has_types() -> None:
+    assert (ROOT / "imcsim" / "py.typed").is_file()
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -11,10 +11,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 import typer
 
 from imcsim.cli import app
+from tests.workload.test_quantise import N_CLASSES, N_IMAGES, float_network, images
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -55,8 +58,10 @@ def command_of(words: list[str]) -> tuple[Any, list[str]]:
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """An empty module in an empty directory that has the shipped workloads, as a clone has them."""
+    """An empty module in a directory that has the shipped workloads, as a clone has them, a float model and images."""
     (tmp_path / "workloads").symlink_to(ROOT / "workloads")
+    onnx.save(float_network(), str(tmp_path / "float.onnx"))
+    np.savez(tmp_path / "images.npz", images=images(), labels=np.arange(N_IMAGES) % N_CLASSES)
     monkeypatch.chdir(tmp_path)
     page = ModuleType("page")
     monkeypatch.setitem(sys.modules, "page", page)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from imcsim.mapping.basis.coefficients import encode, levels_of, solve
 from imcsim.mapping.basis.fit import FitOptions, alternate, fit, integer
-from imcsim.mapping.basis.fitted import FittedBasis, check_fits, load_fitted, save_fitted
+from imcsim.mapping.basis.fitted import FittedBasis, check_fits, load_fitted
 from imcsim.mapping.basis.initial import STARTS
 from imcsim.mapping.basis.targets import Floats, Target
 from imcsim.mapping.kernels.pursuit import pursue
@@ -224,7 +224,7 @@ def fitted() -> FittedBasis:
 
 
 def test_a_file_gives_the_basis_back(fitted: FittedBasis, tmp_path: Path) -> None:
-    save_fitted(fitted, tmp_path / "basis.safetensors")
+    fitted.write(tmp_path / "basis.safetensors")
     again = load_fitted(tmp_path / "basis.safetensors")
     np.testing.assert_array_equal(again.elements, fitted.elements)
     assert (again.elements.dtype, again.resident, list(again.layers)) == (np.int64, ("a", "e"), ["c", "d"])
@@ -240,7 +240,7 @@ def test_a_file_without_biases_has_none(fitted: FittedBasis, tmp_path: Path) -> 
     from safetensors.numpy import save_file
 
     path = tmp_path / "basis.safetensors"
-    save_fitted(fitted, path)
+    fitted.write(path)
     with safe_open(path, "numpy") as file:
         head = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys() if not name.endswith(".bias")}  # noqa: SIM118
@@ -251,7 +251,7 @@ def test_a_file_without_biases_has_none(fitted: FittedBasis, tmp_path: Path) -> 
 
 def test_a_broken_file_is_refused(fitted: FittedBasis, tmp_path: Path) -> None:
     path = tmp_path / "basis.safetensors"
-    save_fitted(fitted, path)
+    fitted.write(path)
     whole = path.read_bytes()
     unnamed = whole.replace(b"imcsim_basis", b"another_thing")
     for content in (whole[: len(whole) // 2], whole[:5], b"", b"text", unnamed):
@@ -266,14 +266,14 @@ def test_numbers_that_break_the_file_s_own_sizes_are_refused(fitted: FittedBasis
     own = fitted.layers["c"]
     biased = replace(fitted, layers={**fitted.layers, "c": replace(own, bias=np.ones(1, np.int32))})
     for wrong in (replace(fitted, coeff_bits=1), replace(fitted, nonzeros=1), replace(fitted, basis_bits=3), biased):
-        save_fitted(wrong, tmp_path / "basis.safetensors")
+        wrong.write(tmp_path / "basis.safetensors")
         with pytest.raises(ImcsimError, match="do not fit its own sizes"):
             load_fitted(tmp_path / "basis.safetensors")
 
 
 def test_a_place_that_cannot_be_written_is_refused(fitted: FittedBasis, tmp_path: Path) -> None:
     with pytest.raises(ImcsimError, match="cannot be written"):
-        save_fitted(fitted, tmp_path)
+        fitted.write(tmp_path)
 
 
 def test_a_full_disk_leaves_what_was_there(
@@ -286,7 +286,7 @@ def test_a_full_disk_leaves_what_was_there(
     path.write_text("old")
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(ImcsimError, match=r"cannot be written \(No space left on device\)"):
-        save_fitted(fitted, path)
+        fitted.write(path)
     assert [file.name for file in tmp_path.iterdir()] == ["basis.safetensors"]
     assert path.read_text() == "old"
 

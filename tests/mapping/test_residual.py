@@ -15,8 +15,8 @@ from hypothesis.extra.numpy import arrays as drawn_arrays
 
 import imcsim as package
 from imcsim.hardware.hardware import load_hardware
-from imcsim.mapping.basis.fit import FitOptions, fit, fit_file
-from imcsim.mapping.basis.fitted import FittedBasis, check_fits, load_fitted, save_fitted
+from imcsim.mapping.basis.fit import FitOptions, fit, fit_basis
+from imcsim.mapping.basis.fitted import FittedBasis, check_fits, load_fitted
 from imcsim.mapping.basis.residual import Residual
 from imcsim.mapping.plan import Basis, BasisMvm, Region, Segments
 from imcsim.util.errors import ImcsimError
@@ -35,7 +35,7 @@ OPTIONS = FitOptions(
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("residual") / "fitted.safetensors"
-    save_fitted(fit_file(MODEL, OPTIONS), path)
+    fit_basis(MODEL, OPTIONS).write(path)
     return str(path)
 
 
@@ -94,7 +94,7 @@ def test_share_0_changes_nothing() -> None:
 
 
 def test_only_the_named_layers_are_corrected(fitted: FittedBasis) -> None:
-    plain = fit_file(MODEL, replace(OPTIONS, residual=0.0, residual_layers=()))
+    plain = fit_basis(MODEL, replace(OPTIONS, residual=0.0, residual_layers=()))
     for layer in (layer for layer in NETWORK.layers if layer.name in fitted.layers):
         residual, before = fitted.layers[layer.name].residual, plain.weights(layer)
         np.testing.assert_array_equal(fitted.layers[layer.name].values, plain.layers[layer.name].values)
@@ -131,7 +131,7 @@ def test_values_take_as_many_bits_as_the_largest() -> None:
 
 
 def test_a_file_gives_the_residual_back(fitted: FittedBasis, tmp_path: Path) -> None:
-    save_fitted(fitted, tmp_path / "again.safetensors")
+    fitted.write(tmp_path / "again.safetensors")
     again = load_fitted(tmp_path / "again.safetensors")
     for name, own in fitted.layers.items():
         np.testing.assert_array_equal(again.layers[name].residual.at, own.residual.at)
@@ -143,7 +143,7 @@ def test_a_file_without_one_has_none(fitted: FittedBasis, tmp_path: Path) -> Non
     from safetensors import safe_open
 
     path = tmp_path / "plain.safetensors"
-    save_fitted(without(fitted), path)
+    without(fitted).write(path)
     with safe_open(path, "numpy") as content:
         assert not [name for name in content.keys() if "residual" in name]  # noqa: SIM118
     assert not any(len(own.residual) for own in load_fitted(path).layers.values())
@@ -153,7 +153,7 @@ def test_a_file_without_one_has_none(fitted: FittedBasis, tmp_path: Path) -> Non
 def test_corrections_that_are_none_are_refused(at: Any, fitted: FittedBasis, tmp_path: Path) -> None:
     wrong = Residual(np.array(at, np.int32), np.array([5, 6], np.int16))
     layers = {**fitted.layers, CORRECTED[0]: replace(fitted.layers[CORRECTED[0]], residual=wrong)}
-    save_fitted(replace(fitted, layers=layers), tmp_path / "wrong.safetensors")
+    replace(fitted, layers=layers).write(tmp_path / "wrong.safetensors")
     with pytest.raises(ImcsimError, match="do not fit its own sizes"):
         load_fitted(tmp_path / "wrong.safetensors")
 
@@ -161,7 +161,7 @@ def test_corrections_that_are_none_are_refused(at: Any, fitted: FittedBasis, tmp
 def test_corrections_beyond_the_layer_are_of_another_network(fitted: FittedBasis, tmp_path: Path) -> None:
     wrong = Residual(np.array([10**7], np.int32), np.array([5], np.int16))
     layers = {**fitted.layers, CORRECTED[0]: replace(fitted.layers[CORRECTED[0]], residual=wrong)}
-    save_fitted(replace(fitted, layers=layers), tmp_path / "wrong.safetensors")
+    replace(fitted, layers=layers).write(tmp_path / "wrong.safetensors")
     with pytest.raises(ImcsimError, match=f"layer '{CORRECTED[0]}' has other sizes"):
         check_fits(load_fitted(tmp_path / "wrong.safetensors"), NETWORK.layers, 128)
     with pytest.raises(ImcsimError, match=f"the file has no layer like '{CORRECTED[0]}'"):
@@ -194,7 +194,7 @@ def test_sums_are_those_of_the_basis_and_the_residual(
 
 def test_with_all_weights_corrected_sums_are_nearly_exact(tmp_path: Path) -> None:
     """A residual for every weight leaves at most half a step of each."""
-    save_fitted(fit_file(MODEL, replace(OPTIONS, residual=1.0)), tmp_path / "all.safetensors")
+    fit_basis(MODEL, replace(OPTIONS, residual=1.0)).write(tmp_path / "all.safetensors")
     _, arrays = placed(str(tmp_path / "all.safetensors"), "basis_broadcast")
     for layer in (layer for layer in NETWORK.layers if layer.name in CORRECTED):
         vectors = inputs_of(layer)
@@ -232,7 +232,7 @@ def test_products_hold_the_digital_lanes_and_corrections_are_read(
 
 @pytest.mark.parametrize("scheme", ["basis_broadcast", "basisn_inferred"])
 def test_a_run_pays_for_every_correction(scheme: str, file: str, fitted: FittedBasis, tmp_path: Path) -> None:
-    save_fitted(without(fitted), tmp_path / "plain.safetensors")
+    without(fitted).write(tmp_path / "plain.safetensors")
     hardware = load_hardware("rram-256")
     plain, full = (
         package.run(MODEL, hardware, scheme, options={"basis": path})

@@ -18,8 +18,9 @@ from rich.console import Console
 
 import imcsim
 from imcsim.functional.chip import WrittenChip
-from imcsim.functional.evaluate import EvaluationResult, Trial
+from imcsim.functional.evaluate import EvaluationResult
 from imcsim.functional.reading import Reading
+from imcsim.functional.trial import Trial
 from imcsim.hardware.devices import Cells, Floats, load_device
 from imcsim.hardware.hardware import Hardware, load_hardware
 from imcsim.reporting.figures import cells as cell_figures

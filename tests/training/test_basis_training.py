@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from imcsim.mapping.basis.digital import answers, combined
-from imcsim.mapping.basis.fit import FitOptions, fit_file
-from imcsim.mapping.basis.fitted import FittedBasis, load_fitted, save_fitted
+from imcsim.mapping.basis.fit import FitOptions, fit_basis
+from imcsim.mapping.basis.fitted import FittedBasis, load_fitted
 from imcsim.mapping.plan import Basis
 from imcsim.mapping.schemes.masks import schedule
 from imcsim.training.basis.options import BasisTrainOptions
@@ -47,9 +47,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, part in (("train", slice(0, N_TRAIN)), ("test", slice(N_TRAIN, None))):
         np.savez(folder / f"{name}.npz", images=images[part], labels=digits.target[part])
     onnx.save(exported(trained_network(images[:N_TRAIN], digits.target[:N_TRAIN])), folder / "float.onnx")
-    quantise(folder / "float.onnx", folder / "train.npz", 200, folder / "int8.onnx")
+    quantise(folder / "float.onnx", folder / "train.npz", folder / "int8.onnx", images=200)
     options = FitOptions(vectors=32, length=32, nonzeros=4, coeff_bits=3, init="svd", rounds=2)
-    save_fitted(fit_file(folder / "int8.onnx", options), folder / "basis.safetensors")
+    fit_basis(folder / "int8.onnx", options).write(folder / "basis.safetensors")
     return folder
 
 
@@ -116,7 +116,7 @@ def test_training_wins_back_accuracy(folder: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_trained_fits_its_own_sizes(folder: Path, tmp_path: Path) -> None:
-    save_fitted(trained(folder, tmp_path / "unfinished", epochs=12, rate=0.03, contest=1.0), tmp_path / "t.safetensors")
+    trained(folder, tmp_path / "unfinished", epochs=12, rate=0.03, contest=1.0).write(tmp_path / "t.safetensors")
     after = load_fitted(tmp_path / "t.safetensors")  # which checks bits and nonzeros
     before = load_fitted(folder / "basis.safetensors")
     assert (after.nonzeros, after.coeff_bits, after.resident) == (before.nonzeros, before.coeff_bits, before.resident)

@@ -38,7 +38,7 @@ from imcsim.training.step.options import StepOptions
 from imcsim.training.step.plan import TrainingPlan, training_plan
 from imcsim.training.step.prices import ROWS_ADC, price_table, with_shared_converters
 from imcsim.training.step.report import StepReport
-from imcsim.training.step.step import assumed_for, simulate_step
+from imcsim.training.step.step import assumed_for, train_step
 from imcsim.util import units
 from imcsim.util.errors import ImcsimError
 from imcsim.workload.layers import (
@@ -117,7 +117,7 @@ def stepped(
     workload: Workload, chip: Hardware, rates: Mapping[str, UpdateRates] | None = None, **options: Any
 ) -> StepReport:
     known = rates or {layer.name: RATES for layer in workload.weighted}
-    return simulate_step(workload, chip, StepOptions(**{"batch": 2, **options}), known)
+    return train_step(workload, chip, StepOptions(**{"batch": 2, **options}), known)
 
 
 # -- anchors -----------------------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def resnet32_projected() -> Workload:
 def test_counts_of_the_network_with_projections() -> None:
     """33 convolutions, 361,712 weights, 43 crossbars; products are of one crossbar each, so wide layers count twice."""
     workload = resnet32_projected()
-    report = simulate_step(workload, HERMES, StepOptions(batch=1))
+    report = train_step(workload, HERMES, StepOptions(batch=1))
     assert sum(isinstance(layer, Conv) for layer in workload.layers) == 33
     assert report.counts["weights"] == 361_712
     assert report.summary["crossbars_used"] == 43
@@ -215,7 +215,7 @@ def test_engines_and_oracle_agree_on_steps(chip: dict[str, Any], options: dict[s
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
 def test_both_engines_report_the_same_step(options: dict[str, Any]) -> None:
     fast, readable = (
-        simulate_step(tiny(), small_chip(), StepOptions(batch=3, **options), engine=name).summary
+        train_step(tiny(), small_chip(), StepOptions(batch=3, **options), engine=name).summary
         for name in ("fast", "simpy")
     )
     assert fast.pop("engine") != readable.pop("engine")
@@ -676,14 +676,14 @@ def test_rates_that_cannot_be_are_refused(change: dict[str, float], word: str) -
 
 def test_rates_of_every_layer_are_needed() -> None:
     with pytest.raises(ImcsimError, match="no update rates of layer 'fc'"):
-        simulate_step(tiny(), small_chip(), rates={"a": RATES, "b": RATES, "c": RATES})
+        train_step(tiny(), small_chip(), rates={"a": RATES, "b": RATES, "c": RATES})
 
 
 def test_measured_rates_come_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "rates.json"
     path.write_text(json.dumps({layer.name: vars(RATES) for layer in tiny().weighted}))
     assert load_rates(path) == {layer.name: RATES for layer in tiny().weighted}
-    report = simulate_step(tiny(), small_chip(), StepOptions(batch=2), load_rates(path))
+    report = train_step(tiny(), small_chip(), StepOptions(batch=2), load_rates(path))
     assert report.summary["rates"] == ["made for a test"]
     assert not [text for text in report.summary["assumed"] if "prototype" in text]
     path.write_text(json.dumps({"a": {**vars(RATES), "bits": 1}}))
@@ -695,7 +695,7 @@ def test_measured_rates_come_from_a_file(tmp_path: Path) -> None:
 
 
 def test_assumed_rates_say_so() -> None:
-    report = simulate_step(tiny(), small_chip(), StepOptions(batch=1))
+    report = train_step(tiny(), small_chip(), StepOptions(batch=1))
     assert [text for text in report.summary["assumed"] if "prototype" in text]
     assert assumed_rates(1).carry_rows_frac == pytest.approx(assumed_rates(1).carry_pulses, rel=1e-12)
     assert assumed_for(load_workload("resnet20_cifar"), HERMES)["fc"] == assumed_rates(10)

@@ -194,7 +194,7 @@ def test_an_interrupted_study_goes_on(folder: Path, tmp_path: Path, monkeypatch:
     from imcsim.training.hic.ageing import AgeingOptions
     from imcsim.training.hic.options import TrainOptions
     from imcsim.training.study.spec import StudySpec
-    from imcsim.training.study.study import study
+    from imcsim.training.study.study import train
     from imcsim.util.progress import silent
 
     options = TrainOptions(epochs=2)
@@ -207,18 +207,18 @@ def test_an_interrupted_study_goes_on(folder: Path, tmp_path: Path, monkeypatch:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        study(spec, tmp_path / "out", stop)
+        train(spec, tmp_path / "out", stop)
     assert not (tmp_path / "out").exists()
     assert (tmp_path / "out.unfinished").is_dir()
     assert any(re.match(r"\d+\.\d\d carries per weight, epoch 2 of 2", step) for step in seen)  # first
     other = replace(spec, rates={"hybrid": (1.0,)}, options=TrainOptions(epochs=1))
-    study(other, tmp_path / "out", silent)  # of another study nothing is lost
+    train(other, tmp_path / "out", silent)  # of another study nothing is lost
     seen.clear()
-    study(spec, tmp_path / "out", lambda done, total, step: seen.append(step))
+    train(spec, tmp_path / "out", lambda done, total, step: seen.append(step))
     assert seen
     assert all("run 2 of 2" in step for step in seen)
     assert not (tmp_path / "out.unfinished").exists()
-    uninterrupted = study(spec, tmp_path / "whole", silent)
+    uninterrupted = train(spec, tmp_path / "whole", silent)
     assert (tmp_path / "out" / "runs.csv").read_bytes() == (tmp_path / "whole" / "runs.csv").read_bytes()
     assert uninterrupted.rates == {"hybrid": 1.0, "float": 0.1}
 

@@ -49,11 +49,11 @@ class WriteSpec(Spec):
     apart, and ``write_cells`` where pulses move conductances.
     """
 
-    kind: str
     name: str
     description: str
     max_crossbars_at_once: Literal["all"] | PositiveInt
     endurance_writes: PositiveFloat  # programmings of one cell until it fails
+    kind: str
 
     if TYPE_CHECKING:
 

@@ -28,9 +28,29 @@ RIDGE = 1e-9  # pull towards the elements before, relative: vectors that nobody 
 LEAST_GAIN = 1e-4  # of the relative error, for another round
 
 
-def fit_file(model: str | Path, options: FitOptions, progress: Progress = silent) -> FittedBasis:
-    """Fit a basis to the quantised network in a file. Raises ImcsimError where it is none."""
-    network = load_quantised(model)
+def fit_basis(model: str | Path, options: FitOptions | None = None, progress: Progress = silent) -> FittedBasis:
+    """Fit a global basis with quantised coefficients to the weights of a quantised network.
+
+    Parameters
+    ----------
+    model : str or Path
+        A quantised ONNX or TensorFlow Lite model.
+    options : FitOptions, optional
+        Sizes of the basis (vectors of a length in elements), bits, and the layers that keep weights of their own.
+    progress : callable
+        Is told of what is done, the total and the relative error so far.
+
+    Returns
+    -------
+    FittedBasis
+        Integer elements (length, vectors) and the coefficients of every layer; ``FittedBasis.write`` makes its file.
+
+    Raises
+    ------
+    ImcsimError
+        Where the file is no quantised model, or the options do not fit its layers.
+    """
+    options, network = options or FitOptions(), load_quantised(model)
     source = {"model": Path(model).name, "model_sha256": hashlib.sha256(Path(model).read_bytes()).hexdigest()}
     return fit(network.layers, options, source, progress)
 

@@ -78,21 +78,31 @@ class FittedBasis:
         combined = diagonal[: layer.channels] * stored.scale[:, None].astype(float)
         return np.asarray(combined + stored.residual.dense(layer.channels, layer.rows))
 
+    def write(self, path: str | Path) -> None:
+        """Write the basis as one safetensors file, whole or not at all.
 
-def save_fitted(basis: FittedBasis, path: str | Path) -> None:
-    """Write a basis whole or not at all. Raises ImcsimError where it cannot be written."""
-    from safetensors.numpy import save
+        Parameters
+        ----------
+        path : str or Path
+            The file, which the schemes take as their option ``basis``.
 
-    head = {key: getattr(basis, key) for key in SIZES}
-    head |= {"resident": list(basis.resident), "layers": list(basis.layers), "made_on": dict(basis.made_on)}
-    tensors: dict[str, NDArray[Any]] = {"elements": basis.elements}
-    for name, layer in basis.layers.items():
-        tensors |= {f"{name}.values": layer.values, f"{name}.scale": layer.scale, f"{name}.bias": layer.bias}
-        if len(layer.residual):
-            tensors |= {f"{name}.residual": layer.residual.values, f"{name}.residual_at": layer.residual.at}
-    content = save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, {KEY: json.dumps(head)})
-    with new_file(Path(path)) as partial:
-        partial.write_bytes(content)
+        Raises
+        ------
+        ImcsimError
+            Where it cannot be written.
+        """
+        from safetensors.numpy import save
+
+        head = {key: getattr(self, key) for key in SIZES}
+        head |= {"resident": list(self.resident), "layers": list(self.layers), "made_on": dict(self.made_on)}
+        tensors: dict[str, NDArray[Any]] = {"elements": self.elements}
+        for name, layer in self.layers.items():
+            tensors |= {f"{name}.values": layer.values, f"{name}.scale": layer.scale, f"{name}.bias": layer.bias}
+            if len(layer.residual):
+                tensors |= {f"{name}.residual": layer.residual.values, f"{name}.residual_at": layer.residual.at}
+        content = save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, {KEY: json.dumps(head)})
+        with new_file(Path(path)) as partial:
+            partial.write_bytes(content)
 
 
 def load_fitted(path: str | Path) -> FittedBasis:

@@ -8,7 +8,7 @@ from imcsim.hardware.hardware import Hardware
 from imcsim.mapping.plan import Phase, Plan, Program, Region
 from imcsim.mapping.schemes.base import LayerGroup, Scheme, crossbars_of, resident_mvm, with_digital_neighbours
 from imcsim.mapping.schemes.estimates import compute_cycles
-from imcsim.util.errors import ImcsimError
+from imcsim.util.errors import DoesNotFit
 from imcsim.workload.workload import Workload
 
 
@@ -29,10 +29,11 @@ class Static(Scheme):
         needed = crossbars_of(groups)
         if needed > hardware.n_crossbars:
             missing = needed - hardware.n_crossbars
-            raise ImcsimError(
+            raise DoesNotFit(
                 f"{workload.name} on {hardware.name}",
                 f"static needs {needed:,} crossbars, the chip has {hardware.n_crossbars:,}: {missing:,} are missing",
                 "use --scheme reprogram, basis_broadcast or hybrid, or more tiles (--set chip.n_tiles=...)",
+                missing,
             )
         copies = _busiest(groups, hardware) if self.replication == "busiest" else [1] * len(groups)
         regions = _side_by_side(groups, copies)

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imcsim.hardware.devices import Cells, DeviceSpec, Floats
-from imcsim.reporting.format import frame_table
 from imcsim.util import random_streams
 from imcsim.util.errors import ImcsimError
 from imcsim.util.units import age
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-    from rich.console import Console
 
 AGES_S = {"1 h": 3600.0, "1 d": 86_400.0, "1 y": 365 * 86_400.0}
 READ_AGES = ("1 h", "1 d")  # beside the first age of the model
@@ -141,8 +139,11 @@ def _first_line(text: str | None) -> str:
     return (text or "").strip().partition("\n")[0]
 
 
-def explain_device(device: DeviceSpec, console: Console) -> None:
-    """Print what is declared, and errors by target."""
-    console.print(frame_table(f"Device {device.kind}", facts(device)))
-    rounded = errors(device).map(lambda value: float(f"{value:.4g}"))
-    console.print(frame_table("Standard deviations (uS), mean conductance left (%)", rounded))
+ERRORS = "Standard deviations (uS), mean conductance left (%)"
+
+
+def device_tables(device: DeviceSpec) -> tuple[dict[str, DataFrame], dict[str, DataFrame]]:
+    """Return what is declared and errors by target, by heading, and of the errors what is printed."""
+    frame = errors(device)
+    tables = {f"Device {device.kind}": facts(device), ERRORS: frame}
+    return tables, {ERRORS: frame.map(lambda value: float(f"{value:.4g}"))}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,18 +10,13 @@ from imcsim.hardware.chip import ResistiveWires
 from imcsim.hardware.cost_table import CostTable
 from imcsim.hardware.figures_of_merit import FIGURES, LEVELS, level_sum
 from imcsim.hardware.hardware import Hardware
-from imcsim.reporting.format import frame_table
 from imcsim.util import units
 from imcsim.util.errors import ImcsimError, did_you_mean
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-    from rich.console import Console
 
-WIDTH = 160  # of the tables where the output is no terminal
-
-
-# -- figures -------------------------------------------------------------------------------------------------------
+PAPER = "Against the paper"  # heading of the table of published figures
 
 
 # -- tables --------------------------------------------------------------------------------------------------------
@@ -124,30 +118,25 @@ def wires(hardware: Hardware) -> DataFrame:
     return DataFrame(rows, columns=columns)
 
 
-# -- printing ------------------------------------------------------------------------------------------------------
-
-
-def explain(hardware: Hardware, console: Console | None = None) -> None:
-    """Print every table."""
-    from rich.console import Console
-
-    console = console or Console(width=None if sys.stdout.isatty() else WIDTH)
-    console.print(f"[bold]{hardware.name}[/bold]: {hardware.description}")
-    console.print(frame_table("Numbers", tree(hardware)))
-    console.print(frame_table("Sums", sums(hardware)))
-    console.print(frame_table("Parts", parts(hardware)))
-    console.print(frame_table("Prices", CostTable.of(hardware).frame()))
-    at = hardware.precision
-    console.print(
-        frame_table(f"Figures at {at.weight_bits}-bit weights and {at.input_bits}-bit inputs", figures(hardware))
-    )
+def hardware_tables(hardware: Hardware) -> tuple[dict[str, DataFrame], dict[str, DataFrame]]:
+    """Return all tables by heading, and those of them that are printed with rounded numbers."""
+    at, printed = hardware.precision, {}
+    tables = {
+        "Numbers": tree(hardware),
+        "Sums": sums(hardware),
+        "Parts": parts(hardware),
+        "Prices": CostTable.of(hardware).frame(),
+        f"Figures at {at.weight_bits}-bit weights and {at.input_bits}-bit inputs": figures(hardware),
+    }
     if isinstance(hardware.crossbar.wires, ResistiveWires):
-        console.print(frame_table("Wires, all cells alike and all rows driven", wires(hardware)))
+        tables["Wires, all cells alike and all rows driven"] = wires(hardware)
     if hardware.published:
-        console.print(frame_table("Against the paper", _as_printed(published(hardware))))
-    console.print(f"[bold]Assumed, because nobody published them: {len(hardware.assumed())}[/bold]")
-    for row in hardware.assumed():
-        console.print(f"  {row}", markup=False, highlight=False, soft_wrap=True)
+        tables[PAPER] = published(hardware)
+        printed[PAPER] = _as_printed(tables[PAPER])
+    return tables, printed
+
+
+# -- printing ------------------------------------------------------------------------------------------------------
 
 
 def _as_printed(checks: DataFrame) -> DataFrame:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from imcsim.util.errors import ImcsimError
-from imcsim.util.presets import YAML_SUFFIXES, Preset, broken_packages, known_files, only
+from imcsim.util.presets import YAML_SUFFIXES, KnownFile, broken_packages, known_files, only
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,7 +23,7 @@ Rows = list[Row]
 def _workloads() -> Rows:
     from imcsim.workload.workload import SUFFIXES, load_workload
 
-    def describe(preset: Preset) -> Row:
+    def describe(preset: KnownFile) -> Row:
         network = load_workload(preset.path)
         positions = sum(layer.positions for layer in network.weighted)
         return {
@@ -40,7 +40,7 @@ def _workloads() -> Rows:
 def _hardware() -> Rows:
     from imcsim.hardware.hardware import load_hardware
 
-    def describe(preset: Preset) -> Row:
+    def describe(preset: KnownFile) -> Row:
         hardware = load_hardware(str(preset.path))
         return {
             "crossbars": hardware.n_crossbars,
@@ -56,13 +56,13 @@ def _hardware() -> Rows:
 def _writes() -> Rows:
     from imcsim.util.config import read_yaml
 
-    def describe(preset: Preset) -> Row:
+    def describe(preset: KnownFile) -> Row:
         return {"description": str(read_yaml(preset.path).get("description", ""))}
 
     return _presets("hwconfigs/write", YAML_SUFFIXES, describe)
 
 
-def _presets(kind: str, suffixes: tuple[str, ...], describe: Callable[[Preset], Row]) -> Rows:
+def _presets(kind: str, suffixes: tuple[str, ...], describe: Callable[[KnownFile], Row]) -> Rows:
     """Return a row for each file, and one that says what is wrong for each that nobody can use."""
     rows = []
     for name, presets in known_files(kind, suffixes).items():

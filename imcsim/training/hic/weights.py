@@ -71,15 +71,9 @@ class HybridWeights:
         )  # fmt: skip
         aim = np.clip(initial.reshape(-1) / scale, -options.range_usiemens, options.range_usiemens)
         kernels.write(
-            weights._key("write", 0),
-            aim.astype(np.float64),
-            LEVEL_USIEMENS / 2,
-            options.most_writes,
-            0.0,
-            *weights._cells,
-            weights.n_set,
-            weights.n_reset,
-        )
+            weights._key("write", 0), aim.astype(np.float64), LEVEL_USIEMENS / 2, options.most_writes, 0.0,
+            options.physics.cell, weights._pairs,
+        )  # fmt: skip
         return weights
 
     @property
@@ -102,8 +96,13 @@ class HybridWeights:
         return int(self.n_set.sum(dtype=np.int64))
 
     @property
-    def _cells(self) -> tuple[Any, ...]:
-        return (self.options.physics.cell, self.g, self.pulses, self.since_s, self.exponent)
+    def _pairs(self) -> kernels.PairArrays:
+        return kernels.PairArrays(self.g, self.pulses, self.since_s, self.exponent, self.n_set, self.n_reset)
+
+    @property
+    def _accumulators(self) -> kernels.Accumulators:
+        half, code = self.options.half, CODES.index(self.options.code)
+        return kernels.Accumulators(self.value, self.bit_set, self.bit_reset, half, code)
 
     def _key(self, purpose: str, number: int) -> np.uint64:
         return np.uint64(random_streams.rng(self.seed, self.name, purpose, number).integers(1 << 63))
@@ -135,8 +134,8 @@ class HybridWeights:
         options, carries = self.options, np.empty(self.size, np.int32)
         kernels.update(
             self._key("update", self.tally.updates), np.ascontiguousarray(gradient).reshape(-1), -rate / self.unit,
-            options.rounding == "stochastic", options.half, CODES.index(options.code), options.most_pulses, now_s,
-            self._cells[0], self.value, *self._cells[1:], self.n_set, self.bit_set, self.bit_reset, carries,
+            options.rounding == "stochastic", options.most_pulses, now_s, options.physics.cell, self._accumulators,
+            self._pairs, carries,
         )  # fmt: skip
         self._note(np.abs(carries))
         return carries.reshape(self.shape)
@@ -158,7 +157,7 @@ class HybridWeights:
         options, refreshed, before = self.options, np.empty(self.size, np.bool_), self._n_pulses
         kernels.refresh(
             self._key("refresh", self.tally.checks), options.refresh_larger, options.refresh_smaller,
-            LEVEL_USIEMENS / 2, options.most_writes, now_s, *self._cells, self.n_set, self.n_reset, refreshed,
+            LEVEL_USIEMENS / 2, options.most_writes, now_s, options.physics.cell, self._pairs, refreshed,
         )  # fmt: skip
         self.tally.checks += 1
         self.tally.refreshed += int(refreshed.sum())

@@ -8,9 +8,11 @@ cell. Each weight draws from hashed bits of (key, weight), so results depend on 
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import prange
+from numpy.typing import NDArray
 
 from imcsim.util.compiling import inlined, parallel
 from imcsim.util.kernels.counter_noise import bits_of, direction, mixed, squared_radius
@@ -18,6 +20,35 @@ from imcsim.util.kernels.counter_noise import bits_of, direction, mixed, squared
 BLOCK = 4096  # weights that one thread takes at a time
 TO_UNIT, UNUSED_BITS = np.float32(2.0**-24), np.uint32(8)
 TWOS_COMPLEMENT, SIGN_MAGNITUDE, GRAY = range(3)
+
+
+class PairArrays(NamedTuple):
+    """Hold the cells of all pairs, (2, weights) each: ``g`` in uS, ``pulses`` since RESET, ``since_s`` the last pulse.
+
+    ``exponent``: of drift. ``n_set``, ``n_reset``: how often each cell was pulsed.
+    """
+
+    g: NDArray[Any]
+    pulses: NDArray[Any]
+    since_s: NDArray[Any]
+    exponent: NDArray[Any]
+    n_set: NDArray[Any]
+    n_reset: NDArray[Any]
+
+
+class Accumulators(NamedTuple):
+    """Hold the accumulators of all weights.
+
+    ``value``: (weights,) int16, between -half and half; ``bit_set``, ``bit_reset``: (weights, bits) counters.
+
+    ``code``: how a value becomes bits, such as ``GRAY``.
+    """
+
+    value: NDArray[Any]
+    bit_set: NDArray[Any]
+    bit_reset: NDArray[Any]
+    half: int
+    code: int
 
 
 @inlined
@@ -50,26 +81,26 @@ def exponent_of(g, normal, cell):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def set_pulse(row, i, normals, now_s, cell, g, pulses, since_s, exponent, n_set):  # type: ignore[no-untyped-def]
+def set_pulse(row, i, normals, now_s, cell, pairs):  # type: ignore[no-untyped-def]
     """Apply one SET pulse to cell ``i`` of a row of the pair."""
-    before, nth = np.float64(g[row, i]), pulses[row, i] + 1
+    before, nth = np.float64(pairs.g[row, i]), pairs.pulses[row, i] + 1
     history = math.exp(-nth / cell.memory_pulses)
     mean = cell.step_by_g * before + cell.step_usiemens + cell.step_by_history * history
     sigma = cell.sigma_by_g * before + cell.sigma_usiemens + cell.sigma_by_history * history
     after = min(max(before + mean + sigma * normals[0], cell.least_usiemens), cell.full_usiemens)
-    g[row, i], pulses[row, i], since_s[row, i] = after, nth, now_s
-    exponent[row, i] = exponent_of(after, normals[1], cell)
-    n_set[row, i] += 1
+    pairs.g[row, i], pairs.pulses[row, i], pairs.since_s[row, i] = after, nth, now_s
+    pairs.exponent[row, i] = exponent_of(after, normals[1], cell)
+    pairs.n_set[row, i] += 1
 
 
 @inlined
-def reset(row, i, normals, now_s, cell, g, pulses, since_s, exponent, n_reset):  # type: ignore[no-untyped-def]
+def reset(row, i, normals, now_s, cell, pairs):  # type: ignore[no-untyped-def]
     """RESET cell ``i`` of a row of the pair once."""
     after = cell.reset_usiemens + cell.reset_sigma_usiemens * np.float64(normals[0])
     after = min(max(after, cell.reset_least_usiemens), cell.full_usiemens)
-    g[row, i], pulses[row, i], since_s[row, i] = after, 0, now_s
-    exponent[row, i] = exponent_of(after, normals[1], cell)
-    n_reset[row, i] += 1
+    pairs.g[row, i], pairs.pulses[row, i], pairs.since_s[row, i] = after, 0, now_s
+    pairs.exponent[row, i] = exponent_of(after, normals[1], cell)
+    pairs.n_reset[row, i] += 1
 
 
 @inlined
@@ -112,14 +143,13 @@ def read(key, cell, scale, g, out):  # type: ignore[no-untyped-def]
 
 @parallel
 def update(  # type: ignore[no-untyped-def]
-    key, gradient, gain, is_stochastic, half, code, most_pulses, now_s, cell, value, g, pulses, since_s, exponent,
-    n_set, bit_set, bit_reset, carries,
-):  # fmt: skip
+    key, gradient, gain, is_stochastic, most_pulses, now_s, cell, accumulators, pairs, carries
+):
     """Add ``gain * gradient``, rounded, to the accumulators; what overflows goes to the pair as SET pulses.
 
-    ``value``: int16 accumulators, between -half and half. ``bit_set``, ``bit_reset``: (weights, bits) counters.
     ``carries``: int32, receives the carries of this update before they are cut to ``most_pulses``.
     """
+    value, bit_set, bit_reset, half, code = accumulators
     n, low, high = gradient.size, np.uint32(key), np.uint32(key >> np.uint64(32))
     factor, n_bits = np.float32(gain), bit_set.shape[1]
     for block in prange((n + BLOCK - 1) // BLOCK):
@@ -147,42 +177,40 @@ def update(  # type: ignore[no-untyped-def]
                 row = 0 if carry > 0 else 1
                 for pulse in range(min(abs(carry), most_pulses)):
                     normals = normal_pair(weight_low, weight_high, pulse)
-                    set_pulse(row, i, normals, now_s, cell, g, pulses, since_s, exponent, n_set)
+                    set_pulse(row, i, normals, now_s, cell, pairs)
 
 
 @inlined
 def write_pair(  # type: ignore[no-untyped-def]
-    low, high, i, aim, band, most_pulses, now_s, cell, g, pulses, since_s, exponent, n_set, n_reset
+    low, high, i, aim, band, most_pulses, now_s, cell, pairs
 ):
     """RESET both cells, then pulse the one that carries the sign of ``aim`` until a read is within the band."""
     for row in range(2):
-        reset(row, i, normal_pair(low, high, 1 + row), now_s, cell, g, pulses, since_s, exponent, n_reset)
+        reset(row, i, normal_pair(low, high, 1 + row), now_s, cell, pairs)
     row, size = (0 if aim > 0 else 1), abs(aim)
     for pulse in range(most_pulses):
         check, _ = normal_pair(low, high, 3 + 2 * pulse)
-        if size - seen(np.float64(g[row, i]), check, cell) < band:
+        if size - seen(np.float64(pairs.g[row, i]), check, cell) < band:
             return
         normals = normal_pair(low, high, 4 + 2 * pulse)
-        set_pulse(row, i, normals, now_s, cell, g, pulses, since_s, exponent, n_set)
+        set_pulse(row, i, normals, now_s, cell, pairs)
 
 
 @parallel
 def write(  # type: ignore[no-untyped-def]
-    key, aim, band, most_pulses, now_s, cell, g, pulses, since_s, exponent, n_set, n_reset
+    key, aim, band, most_pulses, now_s, cell, pairs
 ):
     """Write all pairs to differences ``aim`` (weights,) in uS."""
     for block in prange((aim.size + BLOCK - 1) // BLOCK):
         for i in range(block * BLOCK, min((block + 1) * BLOCK, aim.size)):
             weight_key = mixed(key, i)
             low, high = np.uint32(weight_key), np.uint32(weight_key >> np.uint64(32))
-            write_pair(
-                low, high, i, aim[i], band, most_pulses, now_s, cell, g, pulses, since_s, exponent, n_set, n_reset
-            )
+            write_pair(low, high, i, aim[i], band, most_pulses, now_s, cell, pairs)
 
 
 @parallel
 def refresh(  # type: ignore[no-untyped-def]
-    key, larger, smaller, band, most_pulses, now_s, cell, g, pulses, since_s, exponent, n_set, n_reset, refreshed
+    key, larger, smaller, band, most_pulses, now_s, cell, pairs, refreshed
 ):
     """Rewrite the pairs of which one cell is read above ``larger`` and the other above ``smaller``.
 
@@ -191,19 +219,16 @@ def refresh(  # type: ignore[no-untyped-def]
     n = refreshed.size
     for block in prange((n + BLOCK - 1) // BLOCK):
         for i in range(block * BLOCK, min((block + 1) * BLOCK, n)):
-            plus, minus = np.float64(g[0, i]), np.float64(g[1, i])
             refreshed[i] = False
             weight_key = mixed(key, i)
             low, high = np.uint32(weight_key), np.uint32(weight_key >> np.uint64(32))
             first, second = normal_pair(low, high, 0)
-            plus = seen(drifted(0, i, now_s, cell, g, since_s, exponent), first, cell)
-            minus = seen(drifted(1, i, now_s, cell, g, since_s, exponent), second, cell)
+            plus = seen(drifted(0, i, now_s, cell, pairs.g, pairs.since_s, pairs.exponent), first, cell)
+            minus = seen(drifted(1, i, now_s, cell, pairs.g, pairs.since_s, pairs.exponent), second, cell)
             if max(plus, minus) > larger and min(plus, minus) > smaller:
                 refreshed[i] = True
                 aim = plus - minus
-                write_pair(
-                    low, high, i, aim, band, most_pulses, now_s, cell, g, pulses, since_s, exponent, n_set, n_reset
-                )
+                write_pair(low, high, i, aim, band, most_pulses, now_s, cell, pairs)
 
 
 @inlined

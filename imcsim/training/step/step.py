@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from imcsim.hardware.hardware import Hardware, load_hardware
+from imcsim.hardware.hardware import Hardware
+from imcsim.hardware.preset import AnyHardware, loaded
 from imcsim.hardware.update_circuit import load_circuit
 from imcsim.mapping.tiling import cut
 from imcsim.mapping.update_rates import UpdateRates, assumed_rates
@@ -16,16 +17,16 @@ from imcsim.training.step.plan import training_plan
 from imcsim.training.step.prices import price_table, with_shared_converters
 from imcsim.training.step.report import StepReport
 from imcsim.util.progress import Progress, silent
-from imcsim.workload.importers import load_network
+from imcsim.workload.importers import as_workload
 from imcsim.workload.workload import Workload
 
 Rates = Mapping[str, UpdateRates]
 """By weighted layer"""
 
 
-def simulate_step(
+def train_step(
     workload: str | Path | Workload,
-    hardware: str | Path | Hardware,
+    hardware: AnyHardware,
     options: StepOptions | None = None,
     rates: Rates | Literal["assumed"] = "assumed",
     *,
@@ -34,16 +35,39 @@ def simulate_step(
 ) -> StepReport:
     """Simulate one step of training: a batch forward and backward, and the update of all weights.
 
-    ``workload`` and ``hardware`` are shipped names, files or loaded objects; ``rates`` say how much changes at an
-    update. Raises ImcsimError for every kind of bad input, before anything is simulated.
+    Parameters
+    ----------
+    workload : str, Path or Workload
+        A shipped name, a trace, an ONNX or TensorFlow Lite model, or what ``load_workload`` returned.
+    hardware : str, Path, Preset or Hardware
+        A shipped name or a YAML file; a ``Preset`` or loaded hardware where something is changed about it.
+    options : StepOptions, optional
+        Images of the step, when weights change, where gradients add up, and so on.
+    rates : mapping of str to UpdateRates, or 'assumed'
+        How much changes at an update, by weighted layer.
+    engine : {'fast', 'simpy'}
+        Which engine executes the plan.
+    progress : callable
+        Is told of what is done, the total and the next step.
 
-    >>> report = simulate_step("resnet20_cifar", "hermes-64", StepOptions(batch=2))
+    Returns
+    -------
+    StepReport
+        Times in ns, energies in pJ, memory in bits, by event and by layer.
+
+    Raises
+    ------
+    ImcsimError
+        For every kind of bad input, before anything is simulated.
+
+    Examples
+    --------
+    >>> report = train_step("resnet20_cifar", "hermes-64", StepOptions(batch=2))
     >>> report.counts["forward_products_per_image"]
     11073
     """
     chosen = options or StepOptions()
-    network = workload if isinstance(workload, Workload) else load_network(workload)
-    chip = hardware if isinstance(hardware, Hardware) else load_hardware(str(hardware))
+    network, chip = as_workload(workload), loaded(hardware)
     circuit = load_circuit(chosen.circuit)
     known = assumed_for(network, chip) if rates == "assumed" else rates
     planned = training_plan(network, chip, chosen, known, circuit)

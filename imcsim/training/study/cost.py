@@ -17,7 +17,7 @@ from imcsim.training.step.anchor import full_products
 from imcsim.training.step.calibration import simulate_calibration
 from imcsim.training.step.options import StepOptions
 from imcsim.training.step.report import StepReport
-from imcsim.training.step.step import Rates, simulate_step
+from imcsim.training.step.step import Rates, train_step
 from imcsim.util.errors import ImcsimError
 from imcsim.util.units import NS_PER_S
 from imcsim.workload.importers import load_network
@@ -71,7 +71,7 @@ def step_of(
             problem = f"computes {len(order)} layers with weights, of which {len(names)} lead to its scores"
             raise ImcsimError("--network", problem, "leave out what is not used")
         rates = {name: _rates(entry, counted) for name, counted in zip(names, order, strict=True)}
-    return simulate_step(workload, chip, options, rates or "assumed")
+    return train_step(workload, chip, options, rates or "assumed")
 
 
 def large_enough(workload: Workload, name: str, overrides: Mapping[str, str]) -> Hardware:

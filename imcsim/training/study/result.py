@@ -14,10 +14,11 @@ from imcsim.training.study.spec import StudySpec
 
 @dataclass(frozen=True)
 class Study:
-    """Hold what came out of a study.
+    """Hold what a study found.
 
-    ``rates``: taken for each kind. ``tried``: validation accuracies of all rates, where several were. ``step``,
-    ``repairs``: of the widest network.
+    ``rates`` were taken for each kind of weights; ``tried`` holds the validation accuracies of all rates, where several
+    were tried. ``tables``: DataFrames by name, such as 'runs', 'ageing' and 'wear'. ``step`` and ``repairs`` are of the
+    widest network.
     """
 
     spec: StudySpec

@@ -29,10 +29,29 @@ FUNCTION = "network"  # in a user's file, where no other is named
 
 @dataclass(frozen=True)
 class StudySpec:
-    """Hold what a study of trainings is asked for.
+    """Hold what a study is asked for.
 
-    ``rates``: of each kind of weights; several are tried with a seed of their own and the best is taken. ``step_s``:
-    simulated seconds of a step, or 'hardware', what one takes on ``hardware``, changed by ``overrides``.
+    Parameters
+    ----------
+    network : str
+        A shipped network ('mlp', 'small_cnn', 'resnet8', 'resnet32'), or ``FILE.py`` or ``FILE.py:FUNCTION``.
+    data, test : str
+        Labelled images to train on, or 'digits'; others for the test, else a fifth is kept apart.
+    widths : tuple of float
+        Multiples of all channels.
+    seeds : int
+        Trainings of each kind of weights and width.
+    rates : mapping of str to tuple of float
+        Rates of each kind of weights, 'hybrid' and 'float'; of several, tried with a seed of their own, the best is
+        taken.
+    options : TrainOptions
+        Epochs, images of a step, cells, and so on.
+    ageing : AgeingOptions
+        Ages in s to test at, and repairs.
+    hardware, overrides
+        A preset or YAML file, and values that are changed about it, by dotted key.
+    step_s : float, or 'hardware'
+        Simulated seconds of a step, or what one takes on the hardware.
     """
 
     network: str = "mlp"

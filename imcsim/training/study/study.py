@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -36,15 +37,50 @@ REPORT = ("report.md", "step.json")  # by which an earlier report is known
 Entries = list[dict[str, Any]]
 
 
-def study(spec: StudySpec, out: Path, progress: Progress = silent) -> Study:
-    """Do all that is asked for and write it to the directory ``out``, whole or not at all.
+def train(spec: StudySpec | None = None, out: str | Path | None = None, progress: Progress = silent) -> Study:
+    """Train networks on cells and on 32-bit floats, age them, price their steps; the study behind ``imcsim train``.
 
-    What was done so far lies below ``OUT.unfinished``, from where the same study goes on if interrupted. Raises
-    ImcsimError for bad input, before anything is trained where that can be known.
+    Parameters
+    ----------
+    spec : StudySpec, optional
+        Network, images, and what varies; without any a small one on 8x8 digits.
+    out : str or Path, optional
+        A directory for the report and the trained networks, written whole or not at all. What was done so far lies
+        below ``OUT.unfinished``, from where the same study goes on if interrupted. Without it nothing is kept.
+    progress : callable
+        Is told of what is done, the total and the next step.
+
+    Returns
+    -------
+    Study
+        Accuracies, ageing, wear and claims as DataFrames, and a ``StepReport`` of the widest network.
+
+    Raises
+    ------
+    ImcsimError
+        For bad input, before anything is trained where that can be known.
     """
-    out = Path(os.path.abspath(out))
-    check_out(out)
-    unfinished = out.with_name(f"{out.name}.unfinished") / canonical_hash(asdict(spec))
+    spec = spec or StudySpec()
+    if out is None:
+        with tempfile.TemporaryDirectory() as temporary:
+            return _carried_out(spec, Path(temporary), progress)[0]
+    place = Path(os.path.abspath(out))
+    check_out(place)
+    unfinished = place.with_name(f"{place.name}.unfinished") / canonical_hash(asdict(spec))
+    study, runs, task = _carried_out(spec, unfinished, progress)
+    with run_directory(place.parent, place.name) as folder:
+        _write(study, folder)
+        for run in runs:
+            if run.kept:
+                _keep(unfinished / key_of(task, run), folder / f"width-{run.width:g}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    with contextlib.suppress(OSError):  # another study was interrupted there, and may go on
+        unfinished.parent.rmdir()
+    return study
+
+
+def _carried_out(spec: StudySpec, unfinished: Path, progress: Progress) -> tuple[Study, list[TrainingRun], Task]:
+    """Do all that is asked for; what is done lies in ``unfinished``. Return what came out, and the trainings."""
     task = spec.task()
     spec = _with_repairs(spec, task)
     steps = [_step(spec, task, width, {}) for width in spec.widths]  # tells whether the chip can hold them
@@ -53,16 +89,7 @@ def study(spec: StudySpec, out: Path, progress: Progress = silent) -> Study:
     rates, tries, failed = _rates(spec, task, unfinished, progress)
     runs = list(_runs(spec, rates))
     entries = execute(task, runs, unfinished, progress)
-    result = _result(spec, task, rates, tries, entries, failed)
-    with run_directory(out.parent, out.name) as folder:
-        _write(result, folder)
-        for run in runs:
-            if run.kept:
-                _keep(unfinished / key_of(task, run), folder / f"width-{run.width:g}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    with contextlib.suppress(OSError):  # another study was interrupted there, and may go on
-        unfinished.parent.rmdir()
-    return result
+    return _result(spec, task, rates, tries, entries, failed), runs, task
 
 
 def _with_repairs(spec: StudySpec, task: Task) -> StudySpec:

@@ -8,9 +8,24 @@ from imcsim.workload.workload import Workload, load_workload
 
 
 def load_network(name_or_path: str | Path, *, allow_unknown: bool = False) -> Workload:
-    """Load a shipped trace by its name, a trace file, or an ONNX or TensorFlow Lite model, imported on the spot.
+    """Load a shipped trace by its name, a trace file, or an ONNX or TensorFlow Lite model.
 
-    ``allow_unknown`` turns operators that are not understood into free layers. Raises ImcsimError.
+    Parameters
+    ----------
+    name_or_path : str or Path
+        A shipped name, or a .json, .yaml, .onnx or .tflite file.
+    allow_unknown : bool
+        Operators of a model that are not understood become layers that cost nothing; else they are refused.
+
+    Returns
+    -------
+    Workload
+        The layers in execution order, checked.
+
+    Raises
+    ------
+    ImcsimError
+        For a missing, broken or inconsistent file, with the name of the layer.
     """
     suffix = Path(name_or_path).suffix
     if suffix == ".onnx":
@@ -22,3 +37,8 @@ def load_network(name_or_path: str | Path, *, allow_unknown: bool = False) -> Wo
 
         return import_tflite(name_or_path, allow_unknown=allow_unknown)
     return load_workload(name_or_path)
+
+
+def as_workload(workload: str | Path | Workload) -> Workload:
+    """Return a loaded workload as it is, and load any other. Raises ImcsimError as ``load_network`` does."""
+    return workload if isinstance(workload, Workload) else load_network(workload)
