@@ -215,9 +215,9 @@ def _row_of(write: str, name: str, report: Report) -> Row:
     if summary["values"]["kind"] == "measured":
         summary |= {key: summary["values"][key] for key in ANSWERS}
         same += ANSWERS
-    closed_form = closed_form_cycles(report.trace)
+    closed_form = closed_form_cycles(report.execution)
     return Row(
-        write, report.trace.batch, name, closed_form_cycles=closed_form, line=line(report.trace),
+        write, report.execution.batch, name, closed_form_cycles=closed_form, line=line(report.execution),
         waited_for=waited_for(summary, closed_form),
         lifetime_inferences=summary["lifetime_inferences"].get("inferences"),
         **{key: summary[key] for key in same},

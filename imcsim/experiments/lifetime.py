@@ -119,17 +119,17 @@ def refresh(report: Report, interval_s: float, images_per_second: float | None =
     ``images_per_second``: how many images really come; by default as many as the run computes. Raises ImcsimError for
     a run that writes nothing in its setup and for more images than it computes.
     """
-    setup, trace = report.summary["setup"], report.trace
-    fastest = trace.batch / (trace.makespan_ps / units.PS_PER_NS / units.NS_PER_S)
+    setup, execution = report.summary["setup"], report.execution
+    fastest = execution.batch / (execution.makespan_ps / units.PS_PER_NS / units.NS_PER_S)
     rate = images_per_second or fastest
     _check(interval_s=interval_s, images_per_second=rate)
-    if not trace.plan.setup:
-        raise ImcsimError("refresh", f"the scheme '{report.request.scheme}' writes nothing once", "take a basis scheme")
+    if not execution.plan.setup:
+        raise ImcsimError("refresh", f"the scheme '{report.spec.scheme}' writes nothing once", "take a basis scheme")
     if rate > fastest * (1 + 1e-9):
         raise ImcsimError("images_per_second", f"{rate:g} are more than the {fastest:.4g} that the run computes")
     images = interval_s * rate
-    cycles = setup["time_ns"] * units.PS_PER_NS / trace.hardware.period_ps
-    energy_pj = tables.energy_of(trace.setup_amounts(), report.costs)
+    cycles = setup["time_ns"] * units.PS_PER_NS / execution.hardware.period_ps
+    energy_pj = tables.energy_of(execution.setup_amounts(), report.costs)
     return RefreshCost(interval_s, images, cycles / images, energy_pj / images, 1 / images)
 
 

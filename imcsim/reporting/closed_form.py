@@ -28,15 +28,19 @@ class ClosedForm:
         return self.write_cycles / batch + self.image_cycles
 
 
-def closed_form_cycles(trace: Execution) -> float:
+def closed_form_cycles(execution: Execution) -> float:
     """Return cycles per inference where each phase takes what its busiest crossbars, ADCs, drivers or units need."""
-    return sum(_busiest_ps(job, trace.batch) for job in trace.jobs) / trace.hardware.period_ps / trace.batch
+    return (
+        sum(_busiest_ps(job, execution.batch) for job in execution.jobs)
+        / execution.hardware.period_ps
+        / execution.batch
+    )
 
 
-def line(trace: Execution) -> ClosedForm | None:
+def line(execution: Execution) -> ClosedForm | None:
     """Return the closed form as a function of the batch; None where a phase both writes and computes."""
     writes = images = 0.0
-    for job in trace.jobs:
+    for job in execution.jobs:
         kinds = {op.per_image for op in job.operations if any(_is_work(job, stage.resource) for stage in op.stages)}
         if len(kinds) > 1:
             return None
@@ -44,7 +48,7 @@ def line(trace: Execution) -> ClosedForm | None:
             images += max(_work_ps(job, 1).values(), default=0.0)
         else:
             writes += _busiest_ps(job, 1)
-    return ClosedForm(writes / trace.hardware.period_ps, images / trace.hardware.period_ps)
+    return ClosedForm(writes / execution.hardware.period_ps, images / execution.hardware.period_ps)
 
 
 def _is_work(job: Job, resource: int) -> bool:

@@ -35,15 +35,15 @@ NO_VALUES: Mapping[str, Any] = {"kind": "none"}
 
 
 def build_report(
-    trace: Execution, costs: CostTable, request: RunSpec, measured: EvaluationResult | Literal["nothing"] = "nothing"
+    execution: Execution, costs: CostTable, spec: RunSpec, measured: EvaluationResult | Literal["nothing"] = "nothing"
 ) -> Report:
     """Build the report of a finished run from ``measured``, what images showed.
 
     Raises ImcsimError for an action that has no price.
     """
-    for _, component, action in {**trace.amounts(), **trace.setup_amounts()}:
+    for _, component, action in {**execution.amounts(), **execution.setup_amounts()}:
         costs.price_pj(component, action)
-    return Report(trace, costs, request, measured)
+    return Report(execution, costs, spec, measured)
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class Report:
     Times are of the whole batch, energies and conversions per inference, unless the name says otherwise.
     """
 
-    trace: Execution
+    execution: Execution
     costs: CostTable
-    request: RunSpec
+    spec: RunSpec
     measured: EvaluationResult | Literal["nothing"]
 
     @property
@@ -67,7 +67,7 @@ class Report:
     def summary(self) -> dict[str, Any]:
         """Return the content of report.json."""
         figures = headline(
-            self.trace, self.costs, self.request, self.values, self.energy, self.resources, self.critical_path
+            self.execution, self.costs, self.spec, self.values, self.energy, self.resources, self.critical_path
         )
         content = {"schema_version": SCHEMA_VERSION, "imcsim_version": VERSION, "run_id": self.run_id, **figures}
         return as_plain(content)  # type: ignore[no-any-return]
@@ -76,49 +76,49 @@ class Report:
     def layers(self) -> DataFrame:
         """Return per layer: cycles, utilisation, energy, conversions, writes, waiting, signal to noise."""
         answers = self.values.get("layers", ())
-        return tables.layers(self.trace, self.costs, self._stages, self._operations, answers)
+        return tables.layers(self.execution, self.costs, self._stages, self._operations, answers)
 
     @cached_property
     def energy(self) -> DataFrame:
         """Return per (component, action): amount and energy of one inference, price in pJ and its source."""
-        return tables.energy(self.trace, self.costs)
+        return tables.energy(self.execution, self.costs)
 
     @cached_property
     def resources(self) -> DataFrame:
         """Return per limited resource: busy, idle, queued, starved and blocked cycles of the batch."""
-        return tables.resources(self.trace, self._stages, self._operations)
+        return tables.resources(self.execution, self._stages, self._operations)
 
     @cached_property
     def critical_path(self) -> DataFrame:
         """Return per stage of an operation the time in which it held the makespan, in ns and per cent."""
-        return tables.critical_path(self.trace, self._stages)
+        return tables.critical_path(self.execution, self._stages)
 
     @cached_property
     def run_id(self) -> str:
         """Return a hash of everything that decides the result."""
-        request = self.request
+        spec = self.spec
         return canonical_hash(
             {
                 "version": VERSION,
-                "workload": request.workload.model_dump(mode="json"),
-                "hardware": request.hardware.hash,
+                "workload": spec.workload.model_dump(mode="json"),
+                "hardware": spec.hardware.hash,
                 "prices": self.costs.frame().to_dict("list"),
                 "leakage_uw": self.costs.leakage_uw,
-                "scheme": [request.scheme_key, dict(request.options)],
-                "batch": request.batch,
-                "seed": [request.seed, request.sampled_writes],
-                "engine": request.engine,
+                "scheme": [spec.scheme_key, dict(spec.options)],
+                "batch": spec.batch,
+                "seed": [spec.seed, spec.sampled_writes],
+                "engine": spec.engine,
                 "values": self.values,
             }
         )
 
     @cached_property
     def _stages(self) -> DataFrame:
-        return tables.stages(self.trace)
+        return tables.stages(self.execution)
 
     @cached_property
     def _operations(self) -> DataFrame:
-        return tables.operations(self.trace)
+        return tables.operations(self.execution)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a copy of ``summary`` that may be changed."""
@@ -146,9 +146,9 @@ class Report:
         ImcsimError
             For an action without a price.
         """
-        request = replace(self.request, hardware=hardware) if hardware else self.request
-        trace = replace(self.trace, hardware=hardware) if hardware else self.trace
-        return build_report(trace, costs, request, self.measured)
+        spec = replace(self.spec, hardware=hardware) if hardware else self.spec
+        execution = replace(self.execution, hardware=hardware) if hardware else self.execution
+        return build_report(execution, costs, spec, self.measured)
 
     def write(self, out_dir: str | Path) -> Path:
         """Write the run's directory, whole or not at all; an older one of the same run is replaced.
@@ -181,8 +181,8 @@ def _write_files(report: Report, folder: Path) -> None:
     report.layers.to_parquet(folder / "layers.parquet", index=False)
     for name in ("layers", "energy", "resources", "critical_path"):
         getattr(report, name).to_csv(folder / f"{name}.csv", index=False)
-    (folder / "config.resolved.yaml").write_text(resolved_yaml(report.run_id, report.request), encoding="utf-8")
-    write_trace(report.trace, report.costs, folder / "trace.json.gz")
+    (folder / "config.resolved.yaml").write_text(resolved_yaml(report.run_id, report.spec), encoding="utf-8")
+    write_trace(report.execution, report.costs, folder / "trace.json.gz")
     if not isinstance(report.measured, str):
         from imcsim.reporting.figures.values import draw_values
 

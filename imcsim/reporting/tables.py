@@ -36,14 +36,14 @@ LEAST_PERCENT = 1.0  # share of the critical path that is worth a sentence
 # -- what everything else is summed from -------------------------------------------------------------------------------
 
 
-def stages(trace: Execution) -> DataFrame:
+def stages(execution: Execution) -> DataFrame:
     """Return a row per stage of every operation of every phase; ps of the whole batch, ``stage`` from 0."""
     import pandas as pd
 
     rows = [
         (j, job.name, result.makespan_ps, op.name, op.layer, s, resource.name, str(resource.kind), resource.capacity,
          _held_ps(op, stage, result), int(result.queued_ps[i, s]), int(result.critical_ps[i, s]))
-        for j, (job, result) in enumerate(zip(trace.jobs, trace.results, strict=True))
+        for j, (job, result) in enumerate(zip(execution.jobs, execution.results, strict=True))
         for i, op in enumerate(job.operations)
         for s, stage in enumerate(op.stages)
         for resource in [job.resources[stage.resource]]
@@ -51,7 +51,7 @@ def stages(trace: Execution) -> DataFrame:
     return pd.DataFrame(rows, columns=STAGE_COLUMNS)
 
 
-def operations(trace: Execution) -> DataFrame:
+def operations(execution: Execution) -> DataFrame:
     """Return a row per operation of every phase: first grant, last completion, waiting for inputs and for room; ps.
 
     ``resource`` is the one that its vectors hold longest: waiting at its door is booked there.
@@ -69,7 +69,7 @@ def operations(trace: Execution) -> DataFrame:
             int(result.starved_ps[i]),
             int(result.blocked_ps[i]),
         )
-        for job, result, offset in zip(trace.jobs, trace.results, trace.offsets_ps, strict=True)
+        for job, result, offset in zip(execution.jobs, execution.results, execution.offsets_ps, strict=True)
         for i, (op, span) in enumerate(zip(job.operations, _spans(job, result, offset), strict=True))
         for main in [job.resources[main_stage(job, op).resource]]
     ]
@@ -100,17 +100,17 @@ def _spans(job: Job, result: JobResult, offset_ps: int) -> list[tuple[int, int]]
 # -- energy ------------------------------------------------------------------------------------------------------------
 
 
-def energy(trace: Execution, costs: CostTable) -> DataFrame:
+def energy(execution: Execution, costs: CostTable) -> DataFrame:
     """Return amount, price and energy of each action per inference; leakage is the last row, its amount in ns."""
     import pandas as pd
 
-    frame = _priced(trace.amounts(), costs)
+    frame = _priced(execution.amounts(), costs)
     totals = frame.groupby(["component", "action", "price_pj"], sort=False)["amount"].sum().reset_index()
     rows = [
-        (component, action, amount / trace.batch, price, costs.source(component, action))
+        (component, action, amount / execution.batch, price, costs.source(component, action))
         for component, action, price, amount in totals.itertuples(index=False)
     ]
-    time_ns = trace.makespan_ps / units.PS_PER_NS / trace.batch
+    time_ns = execution.makespan_ps / units.PS_PER_NS / execution.batch
     rows.append(
         (Component.LEAKAGE.value, "ns", time_ns, units.pj(costs.leakage_uw, units.PS_PER_NS), "leakage_uw of all parts")
     )
@@ -134,7 +134,7 @@ def _priced(amounts: Amounts, costs: CostTable) -> DataFrame:
 # -- resources and the critical path -----------------------------------------------------------------------------------
 
 
-def resources(trace: Execution, stage_table: DataFrame, operation_table: DataFrame) -> DataFrame:
+def resources(execution: Execution, stage_table: DataFrame, operation_table: DataFrame) -> DataFrame:
     """Return a row per limited resource, over the phases in which it takes part; cycles x units of the batch."""
     limited = stage_table[stage_table["capacity"] != UNLIMITED]
     keys = ["resource", "kind"]
@@ -150,17 +150,17 @@ def resources(trace: Execution, stage_table: DataFrame, operation_table: DataFra
     )
     sums["starved"], sums["blocked"] = waits["starved_ps"], waits["blocked_ps"]
     times = ["span", "busy", "idle", "queued", "starved", "blocked"]
-    cycles = (sums[times] / trace.hardware.period_ps).add_suffix("_cycles")
+    cycles = (sums[times] / execution.hardware.period_ps).add_suffix("_cycles")
     utilisation = (sums["busy"] / sums["offered"].where(sums["offered"] > 0)).fillna(0.0)
     return sums[["capacity"]].join(cycles).assign(utilisation_frac=utilisation).reset_index()
 
 
-def critical_path(trace: Execution, stage_table: DataFrame) -> DataFrame:
+def critical_path(execution: Execution, stage_table: DataFrame) -> DataFrame:
     """Return the stages that held the makespan, the longest first; the times sum to it."""
     held = stage_table[stage_table["critical_ps"] > 0].sort_values("critical_ps", ascending=False, kind="stable")
     frame = held[["phase", "operation", "layer", "stage", "resource", "kind", "capacity"]].reset_index(drop=True)
     frame["time_ns"] = (held["critical_ps"] / units.PS_PER_NS).to_numpy()
-    frame["percent"] = percent(held["critical_ps"], trace.makespan_ps).to_numpy()
+    frame["percent"] = percent(held["critical_ps"], execution.makespan_ps).to_numpy()
     return frame
 
 
@@ -210,7 +210,7 @@ def waiting_ns(table: DataFrame, period_ps: int) -> dict[str, dict[str, float]]:
 
 
 def layers(
-    trace: Execution,
+    execution: Execution,
     costs: CostTable,
     stage_table: DataFrame,
     operation_table: DataFrame,
@@ -223,14 +223,14 @@ def layers(
     """
     import pandas as pd
 
-    kinds = {layer.name: layer.kind for layer in trace.workload.layers}
+    kinds = {layer.name: layer.kind for layer in execution.workload.layers}
     names = [*kinds, *(name for name in dict.fromkeys(operation_table["layer"]) if name not in kinds)]
     spans = operation_table.groupby("layer").agg(start=("start_ps", "min"), end=("end_ps", "max"))
     spans = spans.reindex([name for name in names if name in spans.index])
-    index, period = spans.index, trace.hardware.period_ps
+    index, period = spans.index, execution.hardware.period_ps
     held = stage_table.groupby("layer")[["busy_ps", "queued_ps", "critical_ps"]].sum().reindex(index)
     waits = operation_table.groupby("layer")[["starved_ps", "blocked_ps"]].sum().reindex(index)
-    amounts = _priced(trace.amounts(), costs)
+    amounts = _priced(execution.amounts(), costs)
     energy_pj = (amounts["amount"] * amounts["price_pj"]).groupby(amounts["layer"]).sum()
     converts = (amounts["component"] == ADC_CONVERT.component) & (amounts["action"] == ADC_CONVERT.action)
     conversions = amounts[converts].groupby("layer")["amount"].sum()
@@ -242,24 +242,24 @@ def layers(
         "span_cycles": (spans["end"] - spans["start"]) / period,
         "busy_cycles": held["busy_ps"] / period,
         "crossbar_utilisation_frac": _crossbar_utilisation(stage_table).reindex(index),
-        "cell_utilisation_frac": pd.Series(_cell_utilisation(trace), dtype=float).reindex(index),
-        "energy_pj": energy_pj.reindex(index).fillna(0.0) / trace.batch,
-        "adc_conversions": conversions.reindex(index).fillna(0.0) / trace.batch,
-        "cells_written": pd.Series(cells_written_by_layer(trace), dtype=float).reindex(index).fillna(0.0),
+        "cell_utilisation_frac": pd.Series(_cell_utilisation(execution), dtype=float).reindex(index),
+        "energy_pj": energy_pj.reindex(index).fillna(0.0) / execution.batch,
+        "adc_conversions": conversions.reindex(index).fillna(0.0) / execution.batch,
+        "cells_written": pd.Series(cells_written_by_layer(execution), dtype=float).reindex(index).fillna(0.0),
         "queued_cycles": held["queued_ps"] / period,
         "starved_cycles": waits["starved_ps"] / period,
         "blocked_cycles": waits["blocked_ps"] / period,
-        "critical_percent": percent(held["critical_ps"], trace.makespan_ps),
+        "critical_percent": percent(held["critical_ps"], execution.makespan_ps),
         "snr_db": pd.Series(snr_db, dtype=float).reindex(index),
         "saturated_frac": pd.Series(saturated, dtype=float).reindex(index),
     })  # fmt: skip
     return frame.rename_axis("layer").reset_index()
 
 
-def cells_written_by_layer(trace: Execution) -> dict[str, float]:
+def cells_written_by_layer(execution: Execution) -> dict[str, float]:
     """Return the cells that one batch programs, by layer: those of all copies, without those that were skipped."""
     written: dict[str, float] = {}
-    for operation, work in trace.batch_work:
+    for operation, work in execution.batch_work:
         written[operation.layer] = written.get(operation.layer, 0.0) + work.cells
     return written
 
@@ -272,13 +272,13 @@ def _crossbar_utilisation(stage_table: DataFrame) -> Series[float]:
     return bars.groupby("layer")["busy_ps"].sum() / offered.where(offered > 0)
 
 
-def _cell_utilisation(trace: Execution) -> dict[str, float]:
+def _cell_utilisation(execution: Execution) -> dict[str, float]:
     """Return the cells that hold weights, as a share of all cells of the crossbars of a layer's passes."""
     used: dict[str, list[int]] = {}
-    for operation in trace.plan.operations():
+    for operation in execution.plan.operations():
         if isinstance(operation, Compute) and operation.stored:
             cells = used.setdefault(operation.layer.name, [0, 0])
             cells[0] += sum(operation.stored.cells)
             cells[1] += operation.stored.crossbars
-    bar = trace.hardware.crossbar
+    bar = execution.hardware.crossbar
     return {name: cells / (crossbars * bar.rows * bar.columns) for name, (cells, crossbars) in used.items()}

@@ -22,7 +22,7 @@ def test_the_line_of_a_plan_is_that_of_its_run(scheme: str, options: dict[str, A
     request = RunSpec(load_workload("resnet20_cifar"), hardware, scheme, 4, options)
     found = line_of(request)
     assert found is not None
-    assert found == line(execute(request).trace)
+    assert found == line(execute(request).execution)
 
 
 def test_the_crossover_is_against_the_lowest_line_at_each_batch() -> None:

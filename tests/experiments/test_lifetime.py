@@ -40,15 +40,15 @@ def test_the_batch_reaches_the_lifetime_and_one_less_does_not(images: float, end
 def test_programmings_are_those_of_the_report(options: dict[str, Any], scheme: str) -> None:
     report = imcsim.run("resnet18", "rram-256", scheme, batch=2, options=options)
     lifetime = report.summary["lifetime_inferences"]
-    programmings = programmings_per_batch(report.trace.plan)
+    programmings = programmings_per_batch(report.execution.plan)
     assert programmings == lifetime["writes_per_batch"]
-    endurance = report.trace.hardware.cell.write.endurance_writes
+    endurance = report.execution.hardware.cell.write.endurance_writes
     assert lifetime_images(2, endurance, programmings) == lifetime["inferences"]
 
 
 def test_what_is_written_once_lasts() -> None:
     report = imcsim.run("resnet20_cifar", "rram-256", "basis_broadcast")
-    assert programmings_per_batch(report.trace.plan) == 0
+    assert programmings_per_batch(report.execution.plan) == 0
     assert lifetime_images(1, 1e4, 0) == math.inf
     assert batch_for(1e12, 1e4, 0) == 1
 

@@ -221,9 +221,9 @@ def test_stated_activity_prices_reads_by_what_values_say(tmp_path: Path) -> None
 
     plain, priced = run(unstated, True), run(stated, True)
     found = {each["layer"]: each for each in priced.summary["values"]["layers"]}
-    amounts, seen = plain.trace.amounts(), set()
+    amounts, seen = plain.execution.amounts(), set()
     scales = {("dac", "drive"): ("driven_frac", 0.4), ("array", "read"): ("charge_frac", 0.2)}
-    for (layer, component, action), amount in priced.trace.amounts().items():
+    for (layer, component, action), amount in priced.execution.amounts().items():
         name, at = scales.get((component, action), ("", 1.0))
         seen |= {(layer, name)} if name else set()
         ratio = found[layer][name] / at if name else 1.0

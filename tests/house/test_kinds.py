@@ -57,8 +57,13 @@ def test_members_are_written_as_plain_strings(member: ResourceKind | Component) 
 
 def test_tables_and_pickled_jobs_of_a_run() -> None:
     report = imcsim.run("resnet20_cifar", "rram-256", "reprogram")
-    for table in (tables.stages(report.trace), tables.operations(report.trace), report.resources, report.critical_path):
+    for table in (
+        tables.stages(report.execution),
+        tables.operations(report.execution),
+        report.resources,
+        report.critical_path,
+    ):
         assert {type(kind) for kind in table["kind"]} == {str}
     assert {type(name) for name in report.energy["component"]} == {str}
-    resources = [job.resources for job in report.trace.jobs]
+    resources = [job.resources for job in report.execution.jobs]
     assert pickle.loads(pickle.dumps(resources)) == resources

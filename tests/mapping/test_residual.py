@@ -238,13 +238,13 @@ def test_a_run_pays_for_every_correction(scheme: str, file: str, fitted: FittedB
         package.run(MODEL, hardware, scheme, options={"basis": path})
         for path in (str(tmp_path / "plain.safetensors"), file)
     )
-    operations = {op.layer.name: op for op in full.trace.plan.operations() if isinstance(op, BasisMvm)}
+    operations = {op.layer.name: op for op in full.execution.plan.operations() if isinstance(op, BasisMvm)}
     products = sum(len(own.residual) * operations[name].layer.positions for name, own in fitted.layers.items())
     amounts = [report.energy.set_index("action")["amount"].to_dict() for report in (plain, full)]
     assert products > 0
     assert amounts[1]["mac"] - amounts[0].get("mac", 0) == pytest.approx(products)
     bits = sum(row["residual_bits"] for row in fitted.made_on["layers"][:-1])
-    stored = [report.trace.plan.facts["coefficient_bytes"] for report in (plain, full)]
+    stored = [report.execution.plan.facts["coefficient_bytes"] for report in (plain, full)]
     assert stored[1] - stored[0] == pytest.approx(bits / 8, abs=len(CORRECTED))  # type: ignore[operator]
     assert full.summary["energy_pj"] > plain.summary["energy_pj"]
     assert full.summary["cycles_per_inference"] >= plain.summary["cycles_per_inference"]

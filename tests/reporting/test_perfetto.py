@@ -207,7 +207,7 @@ def test_images_that_were_not_simulated_are_named(tmp_path: Path) -> None:
 
 def test_a_run_of_resnet50_shows_tiles_writes_and_waiting(tmp_path: Path) -> None:
     report = imcsim.run("resnet50", "rram-256", "reprogram", write="ember2b_word")
-    document = load(report.trace, report.costs, tmp_path)
+    document = load(report.execution, report.costs, tmp_path)
     check_format(document)
     names = {e["args"]["name"].split()[0] for e in document["traceEvents"] if e["name"] == "process_name"}
     assert {"tile", "write", "waiting", "dram", "link"} <= names

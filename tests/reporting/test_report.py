@@ -153,8 +153,8 @@ def test_tables_add_up_to_the_headline_figures(real: Report) -> None:
     assert real.energy["energy_pj"].sum() == pytest.approx(s["energy_pj"])
     assert real.layers["energy_pj"].sum() == pytest.approx(s["energy_pj"] - s["energy_by_component_pj"]["leakage"])
     assert real.layers["cells_written"].sum() == pytest.approx(s["cells_written"])
-    busy_ps = sum(_busy_ps(*phase) for phase in zip(real.trace.jobs, real.trace.results, strict=True))
-    assert real.resources["busy_cycles"].sum() * real.trace.hardware.period_ps == pytest.approx(busy_ps)
+    busy_ps = sum(_busy_ps(*phase) for phase in zip(real.execution.jobs, real.execution.results, strict=True))
+    assert real.resources["busy_cycles"].sum() * real.execution.hardware.period_ps == pytest.approx(busy_ps)
 
 
 def _busy_ps(job: Job, result: JobResult) -> int:
@@ -183,7 +183,7 @@ def test_other_prices_give_another_directory(report: Report) -> None:
     {"sampled_writes": True}, {"workload": hand_made.WORKLOAD.model_copy(update={"name": "b"})},
 ])  # fmt: skip
 def test_run_id_depends_on_everything_that_matters(report: Report, change: dict) -> None:
-    assert replace(report, request=replace(report.request, **change)).run_id != report.run_id
+    assert replace(report, spec=replace(report.spec, **change)).run_id != report.run_id
     assert build_report(hand_made.trace(), hand_made.costs(), hand_made.request()).run_id == report.run_id
 
 

@@ -46,7 +46,7 @@ def ran(workload: Workload, scheme: str, hardware: Hardware, batch: int = 1, **f
 
 def amounts(report: Report, *without: str) -> dict[tuple[str, str, str], float]:
     """What happened in the whole batch, by layer, component and action; without some components."""
-    return {key: amount for key, amount in report.trace.amounts().items() if key[1] not in without}
+    return {key: amount for key, amount in report.execution.amounts().items() if key[1] not in without}
 
 
 def computed(report: Report) -> dict[tuple[str, str, str], float]:
@@ -90,7 +90,7 @@ def test_copies_share_the_work_and_are_all_written(network: str, scheme: str, mo
     one, copied = (ran(workload, scheme, chip(), 2, options={"replication": how}) for how in ("none", more))
     assert computed(one) == computed(copied)
     assert one.summary["adc_conversions"] == copied.summary["adc_conversions"]
-    copies = {op.layer.name: op.region.copies for op in copied.trace.plan.operations() if isinstance(op, Mvm)}
+    copies = {op.layer.name: op.region.copies for op in copied.execution.plan.operations() if isinstance(op, Mvm)}
     cells = {layer.name: n_weights(layer) * 8 for layer in workload.weighted}
     expected = [sum(cells.values()), sum(n * copies[name] for name, n in cells.items())]
     assert [r.summary["cells_written"] or r.summary["setup"]["cells_written"] for r in (one, copied)] == expected
@@ -120,7 +120,7 @@ def test_cycles_are_writes_over_batch_plus_compute(network: str, batch: int) -> 
     write = sum(5 * min(form.k, form.r) + form.fill for form in forms)  # 50 ns a row
     each = sum(form.p * form.t_in * form.tau for form in forms)
     report = ran(workload, "reprogram", ideal_chip(write="ideal_single"), batch, options={"replication": "none"})
-    assert report.trace.makespan_ps == (write + batch * each) * report.trace.hardware.period_ps
+    assert report.execution.makespan_ps == (write + batch * each) * report.execution.hardware.period_ps
     assert report.summary["cycles_per_inference"] == pytest.approx(write / batch + each, rel=1e-12)
 
 
@@ -128,7 +128,7 @@ def test_cycles_are_writes_over_batch_plus_compute(network: str, batch: int) -> 
 
 
 def makespan_ps(network: str, scheme: str, batch: int, *ideal: str, **values: object) -> int:
-    return ran(NETWORKS[network], scheme, chip(ideal, **values), batch).trace.makespan_ps
+    return ran(NETWORKS[network], scheme, chip(ideal, **values), batch).execution.makespan_ps
 
 
 @each_scheme
@@ -156,7 +156,7 @@ def test_no_ideal_part_lengthens_a_batch(network: str, scheme: str) -> None:
 def test_a_finished_run_at_other_prices_is_the_run_at_those_prices(scheme: str) -> None:
     cheap, dear = chip(), chip(**{"parts.adc.actions_pj.convert": 3.125})  # twice as much
     done, again = (ran(NETWORKS["residual"], scheme, hardware, 2) for hardware in (cheap, dear))
-    priced = build_report(done.trace, CostTable.of(dear), again.request)
+    priced = build_report(done.execution, CostTable.of(dear), again.spec)
     assert priced.summary == again.summary
     for table in ("layers", "energy", "resources", "critical_path"):
         pd.testing.assert_frame_equal(getattr(priced, table), getattr(again, table), check_exact=True)

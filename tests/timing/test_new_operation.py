@@ -94,7 +94,7 @@ def test_cycles_of_two_images(dropped_in: DroppedIn, engine: str) -> None:
 
 
 def test_positions_arrive_one_by_one_and_outputs_when_their_window_is_there(dropped_in: DroppedIn) -> None:
-    (job,) = report(dropped_in, "fast").trace.jobs
+    (job,) = report(dropped_in, "fast").execution.jobs
     (from_a,), (from_p,) = job.operations[2].edges, job.operations[3].edges
     assert [op.name for op in job.operations] == ["x", "a", "p", "b"]
     assert from_a.needs.tolist() == from_a.frees.tolist() == [*range(1, 17)]
@@ -104,15 +104,15 @@ def test_positions_arrive_one_by_one_and_outputs_when_their_window_is_there(drop
 def test_buffers(dropped_in: DroppedIn) -> None:
     """24 bytes for three outputs of 4, 2 and 1/2 byte; windows that wait for two rows would need 6 vectors of a."""
     made = report(dropped_in, "fast")
-    assert [op.capacity for op in made.trace.jobs[0].operations[:3]] == [8 // 4, 8 // 2, 8 * 2]
-    assert made.trace.spilled == made.trace.overfull == ()
-    static = imcsim.run(NETWORK, made.request.hardware, "static", batch=2, options={"replication": "none"})
-    assert "a" in static.trace.spilled
+    assert [op.capacity for op in made.execution.jobs[0].operations[:3]] == [8 // 4, 8 // 2, 8 * 2]
+    assert made.execution.spilled == made.execution.overfull == ()
+    static = imcsim.run(NETWORK, made.spec.hardware, "static", batch=2, options={"replication": "none"})
+    assert "a" in static.execution.spilled
 
 
 def test_actions_and_energy(dropped_in: DroppedIn) -> None:
     made = report(dropped_in, "fast")
-    amounts = {key[1:]: amount / 2 for key, amount in made.trace.amounts().items() if key[0] == "p"}
+    amounts = {key[1:]: amount / 2 for key, amount in made.execution.amounts().items() if key[0] == "p"}
     assert amounts == {
         ("comparator", "compare"): 64, ("adc", "convert"): 16,
         ("buffer", "read_byte"): 32, ("buffer", "write_byte"): 8, ("bus", "byte"): 40,

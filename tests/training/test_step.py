@@ -629,13 +629,13 @@ def test_calibration_is_a_forward_pass_with_two_operations_more_for_each_output(
     workload, chip = tiny(), small_chip()
     cost = simulate_calibration(workload, chip, 6)
     plain = execute(RunSpec(workload, chip, "static", 6, {"replication": "none"}))
-    mine, theirs = cost.execution.amounts(), plain.trace.amounts()
+    mine, theirs = cost.execution.amounts(), plain.execution.amounts()
     outputs = sum(layer.elements for layer in workload.weighted)
     more = {key: mine[key] - theirs[key] for key in mine if mine[key] != theirs[key]}
     assert {key[1:] for key in more} == {("digital", "op")}
     assert sum(more.values()) == pytest.approx(6 * 2 * outputs, rel=1e-12)
     assert not [key for key in mine if key[1] in ("cell", "pair", "accumulator")]
-    assert cost.time_s >= plain.trace.makespan_ps / units.PS_PER_NS / units.NS_PER_S
+    assert cost.time_s >= plain.execution.makespan_ps / units.PS_PER_NS / units.NS_PER_S
     price = CostTable.of(chip).price_pj("digital", "op")
     assert cost.energy_pj == pytest.approx(6 * plain.summary["energy_pj"] + 6 * 2 * outputs * price, rel=1e-9)
 
