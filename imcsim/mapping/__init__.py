@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from imcsim.mapping.plan import (
         Basis,
         BasisMvm,
+        Compute,
         Digital,
         Load,
         Mvm,
+        Operation,
         Phase,
         Plan,
         Program,
@@ -39,29 +41,9 @@ if TYPE_CHECKING:
     from imcsim.mapping.tiling import TileGrid, cut
 
 __all__ = [
-    "Basis",
-    "BasisMvm",
-    "Digital",
-    "FusedLayer",
-    "LayerGroup",
-    "Load",
-    "Mvm",
-    "Phase",
-    "Plan",
-    "Program",
-    "Region",
-    "Scheme",
-    "Segments",
-    "Source",
-    "TileGrid",
-    "crossbars_of",
-    "cut",
-    "digital_operations",
-    "layer_groups",
-    "load_scheme",
-    "program_all",
-    "resident_mvm",
-    "side_by_side",
+    "Basis", "BasisMvm", "Compute", "Digital", "FusedLayer", "LayerGroup", "Load", "Mvm", "Operation", "Phase",
+    "Plan", "Program", "Region", "Scheme", "Segments", "Source", "TileGrid", "crossbars_of", "cut",
+    "digital_operations", "layer_groups", "load_scheme", "program_all", "resident_mvm", "side_by_side",
     "with_digital_neighbours",
 ]  # fmt: skip
 
@@ -69,7 +51,7 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy(
         __name__,
         {
-            "plan": "Basis BasisMvm Digital Load Mvm Phase Plan Program Region Segments Source",
+            "plan": "Basis BasisMvm Compute Digital Load Mvm Operation Phase Plan Program Region Segments Source",
             "schemes": "load_scheme",
             "schemes.base": "FusedLayer LayerGroup Scheme crossbars_of digital_operations layer_groups program_all "
             "resident_mvm side_by_side with_digital_neighbours",
