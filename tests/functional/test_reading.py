@@ -19,7 +19,7 @@ from imcsim.functional.arrays import AnalogArrays
 from imcsim.functional.reading import Reading
 from imcsim.functional.trial import Trial
 from imcsim.hardware.devices import DeviceSpec, load_device
-from imcsim.hardware.devices.ideal import Spec as Ideal
+from imcsim.hardware.devices.ideal import IdealDevice
 from imcsim.hardware.hardware import Hardware, load_hardware
 from imcsim.hardware.wires import Network, Wires
 from imcsim.workload.datasets import load_dataset
@@ -158,7 +158,7 @@ def test_an_offset_belongs_to_its_column() -> None:
 # -- drift -------------------------------------------------------------------------------------------------------------
 
 
-class Grown(Ideal):
+class Grown(IdealDevice):
     """After one second conductances are twice what they were, in one column of so many."""
 
     one_in: int = 1

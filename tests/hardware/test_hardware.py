@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+import imcsim
 from imcsim.hardware import adcs as converters
 from imcsim.hardware import figures_of_merit
 from imcsim.hardware.actions import PRICED
@@ -273,7 +274,7 @@ def test_a_component_or_action_without_price_is_refused() -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_explain_prints_numbers_sums_prices_and_assumptions(name: str) -> None:
     hardware, out = load_hardware(name), StringIO()
-    explain.explain(hardware, Console(file=out, width=250))
+    imcsim.explain(hardware).show(Console(file=out, width=250))
     text = out.getvalue()
     for needed in ("Numbers", "Sums", "Prices", "chip.clock_mhz", hardware.description, f"{len(hardware.assumed())}"):
         assert needed in text

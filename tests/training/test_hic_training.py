@@ -133,7 +133,7 @@ def test_an_interrupted_write_leaves_the_checkpoint_before(
     monkeypatch.undo()
     assert list(tmp_path.iterdir()) == [unfinished]
     assert torch.load(unfinished, weights_only=True)["epoch"] == 1
-    monkeypatch.setattr("imcsim.training.hic.train.VERSION", "another")
+    monkeypatch.setitem(train.__globals__, "VERSION", "another")
     with pytest.raises(ImcsimError, match="or one of another version"):
         train(network(), digits[0], OPTIONS, unfinished)
 
