@@ -1,4 +1,4 @@
-"""``python -m imcsim`` and the ``imcsim`` command."""
+"""Start the command line, for ``imcsim`` and ``python -m imcsim``."""
 
 from __future__ import annotations
 

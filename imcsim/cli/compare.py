@@ -1,4 +1,4 @@
-"""``imcsim compare``: many schemes and batches on one chip."""
+"""Read the words of ``imcsim compare``: many schemes and batches on one chip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``imcsim run``: one workload on one chip."""
+"""Read the words of ``imcsim run``: one workload on one chip."""
 
 from __future__ import annotations
 

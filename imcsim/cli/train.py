@@ -1,4 +1,4 @@
-"""``imcsim train``: networks on cells that learn."""
+"""Read the words of ``imcsim train``: networks on cells that learn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``imcsim train-step``: one step of training on one chip."""
+"""Read the words of ``imcsim train-step``: one step of training on one chip."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def analytic_batch(forms: Sequence[ClosedForm | None], bases: Sequence[ClosedFor
 
 
 def simulated_batch(rows: Sequence[Row]) -> tuple[float | None, str]:
-    """The same between two simulated batches of a scheme, by interpolation in 1 / batch; rows with their ratios."""
+    """Find the crossover between two simulated batches of a scheme, interpolated in 1 / batch; rows have ratios."""
     points = sorted((row.batch, cycles(row) * (1 - 1 / (row.cycles_ratio or 1.0))) for row in rows)
     if points[0][1] > 0:
         return None, f"ahead from batch {points[0][0]}"

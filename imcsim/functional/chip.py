@@ -27,7 +27,9 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class WrittenChip:
-    """``cells``: by layer and number of the crossbar in it, (rows, columns) used. ``works``: by write.
+    """Hold what the writes of a plan left.
+
+    ``cells``: by layer and number of the crossbar in it, (rows, columns) used. ``works``: by write.
 
     ``programmings``: by crossbar of the chip, how often each cell is programmed in one batch, (rows, columns).
     ``pulses``: how many cells took 0, 1, ... pulses, setup and one batch; empty where the circuit does not count them.
@@ -87,8 +89,8 @@ class _Writer:
 
     def write(self, operation: Program, round_: str) -> None:
         """One write of the plan; the last of its kind is the one that counts."""
-        found = [self._crossbar(operation, i, round_) for i in range(operation.grid.crossbars)]
-        self.works[operation] = self._work(operation, found, round_)
+        writes = [self._crossbar(operation, i, round_) for i in range(operation.grid.crossbars)]
+        self.works[operation] = self._work(operation, writes, round_)
 
     def _crossbar(self, operation: Program, i: int, round_: str) -> Written:
         number, region = operation.grid.start + i, operation.region
@@ -136,19 +138,19 @@ class _Writer:
             counts = self.programmings.setdefault(crossbar, np.zeros((bar.rows, bar.device_columns), np.int64))
             counts[:rows, :columns] += written.pulses > 0
 
-    def _work(self, operation: Program, found: Sequence[Written], round_: str) -> WriteWork:
+    def _work(self, operation: Program, writes: Sequence[Written], round_: str) -> WriteWork:
         copies = operation.region.copies
         rng = random_streams.rng(self.seed, "copies", operation.name, operation.grid.start, round_)
         actions: dict[str, float] = {}
-        for written in found:
+        for written in writes:
             for action, amount in written.actions.items():
                 actions[action] = actions.get(action, 0.0) + amount * copies
         return WriteWork(
-            tuple(time for written in found for time in _times_ns(written.row_time_ns, copies, rng)),
+            tuple(time for written in writes for time in _times_ns(written.row_time_ns, copies, rng)),
             actions,
-            float(sum((written.pulses > 0).sum() for written in found) * copies),
-            float(sum(written.pulses.sum() for written in found) * copies),
-            float(sum(written.failed.sum() for written in found) * copies),
+            float(sum((written.pulses > 0).sum() for written in writes) * copies),
+            float(sum(written.pulses.sum() for written in writes) * copies),
+            float(sum(written.failed.sum() for written in writes) * copies),
         )
 
 
@@ -173,7 +175,7 @@ def _overlaid(cells: Cells, new: Cells, target_usiemens: Floats) -> Cells:
     return Cells(_with_part(cells.target_usiemens, target_usiemens), programmed, traits, cells.stuck)
 
 
-def _with_part(whole: NDArray[Any], part: NDArray[Any]) -> NDArray[Any]:
-    copy = whole.copy()
+def _with_part(array: NDArray[Any], part: NDArray[Any]) -> NDArray[Any]:
+    copy = array.copy()
     copy[tuple(slice(0, n) for n in part.shape)] = part
     return copy

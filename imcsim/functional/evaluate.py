@@ -23,7 +23,9 @@ from imcsim.util.progress import Progress, silent
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """``entry``: ``values`` of a report. ``works``: of the plan's writes.
+    """Hold what images showed.
+
+    ``entry``: ``values`` of a report. ``works``: of the plan's writes.
 
     ``chip``, ``reading``: of the first chip at the first age, for its figures. ``rewritten``: the contents of its
     crossbars that are always fresh.

@@ -105,6 +105,7 @@ class Evaluator:
         return int(min(AT_ONCE, max(1, BATCH_BYTES // max(one, 1))))
 
     def write(self, seed: int, progress: Progress) -> WrittenChip:
+        """Write a chip of this seed as the plan says."""
         return write_chip(self.plan, self.layout.contents, self.hardware, self.device, seed, progress)
 
     def run(self, chips: Mapping[int, WrittenChip], journal: Journal, progress: Progress) -> dict[Any, Accuracy]:
@@ -150,6 +151,7 @@ class Evaluator:
         return bias_corrections(self.network, self.pixels[: self.trial.bias_images], fresh, self.at_once)
 
     def reading(self, seed: int, age_s: float) -> Reading:
+        """Return how the crossbars of a chip are read at an age."""
         return Reading(self.hardware, self.device, seed, age_s, self.trial.compensation, self.calibration)
 
     @cached_property
@@ -185,7 +187,7 @@ def _accuracy(entry: Mapping[str, Any]) -> Accuracy:
 
 
 def _hash(*parts: bytes) -> str:
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     for part in parts:
-        whole.update(hashlib.sha256(part).digest())
-    return whole.hexdigest()[:12]
+        digest.update(hashlib.sha256(part).digest())
+    return digest.hexdigest()[:12]

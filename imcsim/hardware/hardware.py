@@ -250,8 +250,8 @@ def override(hardware: Hardware, overrides: Mapping[str, Any]) -> Hardware:
         block, row, *rest = [*key.split("."), "", ""]
         if block == "parts" and rest[0] not in ("", "source"):
             data["parts"][row]["source"] = f"{SET_BY_USER}: {key}; the rest: {hardware.parts[row].source}"
-    own = [key for key in provenance.tree(data) if any(provenance.covers(path, key) for path in overrides)]
-    data["sources"] = provenance.resolve(data, own, dict.fromkeys(overrides, SET_BY_USER), hardware.sources)
+    changed = [key for key in provenance.tree(data) if any(provenance.covers(path, key) for path in overrides)]
+    data["sources"] = provenance.resolve(data, changed, dict.fromkeys(overrides, SET_BY_USER), hardware.sources)
     return config.build(Hardware, data, f"{hardware.name} with {', '.join(overrides)}")
 
 

@@ -1,7 +1,4 @@
-"""Does every public name say what it is, in a sentence, and every variable what it holds?
-
-A wing whose files are done stands in ``DONE``; ``OTHERS`` are files of these wings that are still to be done.
-"""
+"""Does every public name say what it is, in a sentence, and every variable what it holds?"""
 
 from __future__ import annotations
 
@@ -14,28 +11,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DONE = (
-    "training", "workload", "reporting", "util", "hardware/kernels", "hardware/wires.py", "hardware/pulses.py",
-    "hardware/provenance.py", "hardware/figures_of_merit.py",
-)  # fmt: skip
-OTHERS = (
-    "training/basis/parameters.py", "training/step/plan.py", "training/metaplastic/rules", "reporting/tables.py",
-    "reporting/closed_form.py", "reporting/figures/comparison.py", "util/presets.py", "util/config_errors.py",
-)  # fmt: skip
 VAGUE = {"found", "each", "own", "made", "whole"}  # they say that there is something, not what
 FRAGMENTS = ("Of ", "Those ", "The same", "All of", "``")
 Definition = ast.FunctionDef | ast.ClassDef
 
 
-def done() -> list[Path]:
-    """Return the files of the wings that are done."""
-    package = ROOT / "imcsim"
-    others = {path for name in OTHERS for path in _files(package / name)}
-    return sorted({path for name in DONE for path in _files(package / name)} - others)
-
-
-def _files(place: Path) -> list[Path]:
-    return sorted(place.rglob("*.py")) if place.is_dir() else [place]
+FILES = sorted((ROOT / "imcsim").rglob("*.py"))
 
 
 def public(body: list[ast.stmt], before: str = "") -> Iterator[tuple[str, Definition]]:
@@ -65,7 +46,7 @@ def mistake(text: str | None, is_function: bool) -> str:
     return f"a fragment: {first}" if is_function and first.startswith(FRAGMENTS) else ""
 
 
-@pytest.mark.parametrize("path", done(), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_public_names_have_sentences(path: Path) -> None:
     module = ast.parse(path.read_text())
     mistakes = {"the module": mistake(ast.get_docstring(module), False)}
@@ -76,7 +57,7 @@ def test_public_names_have_sentences(path: Path) -> None:
     assert {name: what for name, what in mistakes.items() if what} == {}
 
 
-@pytest.mark.parametrize("path", done(), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_variables_say_what_they_hold(path: Path) -> None:
     nodes = list(ast.walk(ast.parse(path.read_text())))
     names = [(node.lineno, node.id) for node in nodes if isinstance(node, ast.Name)]

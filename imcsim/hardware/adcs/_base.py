@@ -32,10 +32,12 @@ class NoErrors(Spec):
 
     @property
     def noise_lsb(self) -> float:
+        """Return 0: conversions have no noise."""
         return 0.0
 
     @property
     def offset_lsb(self) -> float:
+        """Return 0: columns have no offset."""
         return 0.0
 
 

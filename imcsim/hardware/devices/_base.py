@@ -110,7 +110,7 @@ class DeviceSpec(Spec):
         return np.zeros_like(g_usiemens)
 
     def write(self, aim_usiemens: Floats, rng: np.random.Generator) -> tuple[Floats, dict[str, NDArray[Any]]]:
-        """(programmed conductances, traits) of cells that are not stuck; the base adds a normal error."""
+        """Return (programmed conductances, traits) of cells that are not stuck; the base adds a normal error."""
         error = self.program_sigma_usiemens(aim_usiemens) * normals(aim_usiemens, rng)
         return aim_usiemens + error, self.draw_traits(aim_usiemens, rng)
 

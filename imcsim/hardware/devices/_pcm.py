@@ -18,7 +18,7 @@ LEAST = 1e-7  # conductance relative to g_max below which logarithms stop (aihwk
 
 
 def power_law(g_usiemens: Floats, exponent: Floats | float, age_s: Ages, first_read_s: float) -> Floats:
-    """g ((age + t0) / t0)^-exponent: t0 after programming is age 0, where ``g_usiemens`` was read."""
+    """Return g ((age + t0) / t0)^-exponent: t0 after programming is age 0, where ``g_usiemens`` was read."""
     return np.asarray(g_usiemens * ((age_s + first_read_s) / first_read_s) ** -exponent)
 
 
@@ -28,12 +28,12 @@ class DriftingPcm(DeviceSpec):
     @property
     @abstractmethod
     def first_read_s(self) -> float:
-        """t0: the time from programming to the first read of the fit, which is age 0."""
+        """Return t0, the time from programming to the first read of the fit, which is age 0."""
 
     @property
     @abstractmethod
     def read_s(self) -> float:
-        """t_r: how long one read of the fit took."""
+        """Return t_r, how long one read of the fit took."""
 
     @abstractmethod
     def exponent_mean(self, r: Floats) -> Floats:
@@ -57,7 +57,7 @@ class DriftingPcm(DeviceSpec):
         return power_law(cells.programmed_usiemens, cells.traits["drift_exponent"], age_s, self.first_read_s)
 
     def noise_usiemens(self, cells: Cells, g_usiemens: Floats, age_s: Ages) -> Floats:
-        """g Q_s sqrt(ln((t + t_r) / 2 t_r)), t = age + t0; Q_s by the conductance at age 0 (aihwkit)."""
+        """Return g Q_s sqrt(ln((t + t_r) / 2 t_r)), t = age + t0; Q_s by the conductance at age 0 (aihwkit)."""
         q = self.flicker(np.clip(cells.programmed_usiemens / self.g_max_usiemens, LEAST, None))
         since_s = age_s + self.first_read_s
         return np.asarray(g_usiemens * q * np.sqrt(np.log((since_s + self.read_s) / (2 * self.read_s))))

@@ -46,7 +46,7 @@ class PcmAccumulative(DeviceSpec):
         raise ImcsimError(f"device '{self.kind}'", problem, "measure it over many cells from program()")
 
     def step_usiemens(self, g_usiemens: Floats, nth: ArrayLike) -> tuple[Floats, Floats]:
-        """(mean, standard deviation) of the step by the ``nth`` SET pulse since RESET, from 1, before cutting off."""
+        """Return (mean, standard deviation) of the step by the ``nth`` SET pulse since RESET, from 1, uncut."""
         p = np.exp(-np.asarray(nth) / MEMORY_PULSES)
         mean, sigma = (by_g * g_usiemens + fixed + by_p * p for by_g, fixed, by_p in (STEP_MEAN, STEP_SIGMA))
         return mean, sigma

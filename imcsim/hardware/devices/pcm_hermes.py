@@ -79,12 +79,12 @@ class PcmHermes(DriftingPcm):
 
     @property
     def first_read_s(self) -> float:
-        """t0 of the drift fit (aihwkit)."""
+        """Return t0 of the drift fit (aihwkit)."""
         return FITS[self.devices].first_read_s
 
     @property
     def read_s(self) -> float:
-        """t_r of the 1/f fit (aihwkit)."""
+        """Return t_r of the 1/f fit (aihwkit)."""
         return 512e-9
 
     def program_sigma_usiemens(self, target_usiemens: Floats) -> Floats:
@@ -92,7 +92,7 @@ class PcmHermes(DriftingPcm):
         return polynomial(target_usiemens / self.g_max_usiemens, FITS[self.devices].sigma_usiemens)
 
     def exponent_mean(self, r: Floats) -> Floats:
-        """The same for one and two devices."""
+        """Return one mean for one and for two devices."""
         return EXPONENT_MEAN.at(r)
 
     def exponent_sigma(self, r: Floats) -> Floats:

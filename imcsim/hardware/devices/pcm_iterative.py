@@ -33,12 +33,12 @@ class PcmIterative(DriftingPcm):
 
     @property
     def first_read_s(self) -> float:
-        """t0 of the drift fit (aihwkit)."""
+        """Return t0 of the drift fit (aihwkit)."""
         return 20.0
 
     @property
     def read_s(self) -> float:
-        """t_r of the 1/f fit (aihwkit)."""
+        """Return t_r of the 1/f fit (aihwkit)."""
         return 250e-9
 
     def program_sigma_usiemens(self, target_usiemens: Floats) -> Floats:
@@ -47,13 +47,13 @@ class PcmIterative(DriftingPcm):
         return polynomial(r, SIGMA_USIEMENS) * (self.g_max_usiemens / G_FIT_USIEMENS)
 
     def exponent_mean(self, r: Floats) -> Floats:
-        """0.1 for the lowest to 0.049 for all but the lowest conductances (aihwkit)."""
+        """Return 0.1 for the lowest to 0.049 for all but the lowest conductances (aihwkit)."""
         return np.clip(-0.0155 * np.log(r) + 0.0244, 0.049, 0.1)
 
     def exponent_sigma(self, r: Floats) -> Floats:
-        """0.045 to 0.008 (aihwkit)."""
+        """Return 0.045 to 0.008 (aihwkit)."""
         return np.clip(-0.0125 * np.log(r) - 0.0059, 0.008, 0.045)
 
     def flicker(self, r: Floats) -> Floats:
-        """0.0088 / r^0.65, at most 0.2 (aihwkit)."""
+        """Return 0.0088 / r^0.65, at most 0.2 (aihwkit)."""
         return np.asarray(np.minimum(0.0088 / np.maximum(r**0.65, 1e-3), 0.2))

@@ -29,9 +29,9 @@ class RramGeneric(DeviceSpec):
         return self.g_max_usiemens / self.on_off_ratio
 
     def program_sigma_usiemens(self, target_usiemens: Floats) -> Floats:
-        """The same for every target (assumed)."""
+        """Return one deviation for every target (assumed)."""
         return np.full_like(target_usiemens, self.sigma_frac * self.g_max_usiemens)
 
     def noise_usiemens(self, cells: Cells, g_usiemens: Floats, age_s: Ages) -> Floats:
-        """The same for every cell and age (assumed)."""
+        """Return one deviation for every cell and age (assumed)."""
         return np.full_like(g_usiemens, self.read_sigma_frac * self.g_max_usiemens)

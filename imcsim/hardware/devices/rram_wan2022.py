@@ -65,5 +65,5 @@ class RramWan2022(DeviceSpec):
         return np.asarray(cells.programmed_usiemens + cells.traits["relaxation"] * np.sqrt(np.maximum(gained, 0)))
 
     def noise_usiemens(self, cells: Cells, g_usiemens: Floats, age_s: Ages) -> Floats:
-        """The same for every cell (aihwkit's advice)."""
+        """Return one deviation for every cell (aihwkit's advice)."""
         return np.full_like(g_usiemens, self.read_sigma_frac * self.g_max_usiemens)

@@ -44,6 +44,7 @@ def _unordered(values: SlotOf, order: NDArray[np.intp]) -> SlotOf:
 
 
 def n_slots(slot_of: SlotOf) -> int:
+    """Return how many slots masks take."""
     return int(slot_of.max(initial=-1)) + 1
 
 

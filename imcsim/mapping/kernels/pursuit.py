@@ -134,20 +134,20 @@ def refined(
             along, length2 = 0.0, 0.0
             for t in range(terms):
                 gram, scale = grams[kinds[b, t]], scales[b, kernel]
-                own, seen = codes[b, t, kernel], correlations[b, t, kernel]
+                code, seen = codes[b, t, kernel], correlations[b, t, kernel]
                 common = np.zeros(n_vectors)
                 for m in range(n_vectors):
-                    if own[m] != 0:
-                        common += own[m] * gram[m]
+                    if code[m] != 0:
+                        common += code[m] * gram[m]
                 for m in range(n_vectors):
                     if sweep > 0 and chosen[t, m] and gram[m, m] > 0.0:
-                        better = int(_nearest(levels, own[m] + (seen[m] / scale - common[m]) / gram[m, m]))
-                        if better != own[m]:
-                            common += (better - own[m]) * gram[m]
-                            own[m] = better
+                        better = int(_nearest(levels, code[m] + (seen[m] / scale - common[m]) / gram[m, m]))
+                        if better != code[m]:
+                            common += (better - code[m]) * gram[m]
+                            code[m] = better
                 for m in range(n_vectors):
-                    along += own[m] * seen[m]
-                    length2 += own[m] * common[m]
+                    along += code[m] * seen[m]
+                    length2 += code[m] * common[m]
             if along > 0.0 and length2 > 0.0:
                 scales[b, kernel] = along / length2
             explained[b, kernel] = along**2 / length2 if along > 0.0 and length2 > 0.0 else 0.0

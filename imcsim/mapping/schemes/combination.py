@@ -25,16 +25,33 @@ class BasisChoice(Protocol):
     """Describe what a scheme says of its basis."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Return what the scheme is called."""
+        ...
+
     @property
-    def route(self) -> Literal["exclusive", "broadcast"]: ...
+    def route(self) -> Literal["exclusive", "broadcast"]:
+        """Return how columns reach kernels."""
+        ...
+
     @property
-    def colouring(self) -> Colouring: ...
+    def colouring(self) -> Colouring:
+        """Return how time slots are found."""
+        ...
+
     @property
-    def coefficients(self) -> Literal["auto", "buffer", "dram"]: ...
+    def coefficients(self) -> Literal["auto", "buffer", "dram"]:
+        """Return where coefficients are kept."""
+        ...
+
     @property
-    def coefficients_of_file(self) -> Mapping[str, LayerCoefficients]: ...
-    def declared(self, rows: int, weight_bits: int) -> Basis: ...
+    def coefficients_of_file(self) -> Mapping[str, LayerCoefficients]:
+        """Return the coefficients of a fitted basis by layer."""
+        ...
+
+    def declared(self, rows: int, weight_bits: int) -> Basis:
+        """Return the basis on crossbars of so many rows."""
+        ...
 
 
 class Combination:

@@ -29,6 +29,7 @@ class TaskNumbering:
 
     @staticmethod
     def of(job: Job, n_images: int) -> TaskNumbering:
+        """Number the tasks of a job, operation by operation, stage by stage, vector by vector."""
         vectors = tuple(op.n_vectors * images_of(op, n_images) for op in job.operations)
         stages = tuple(len(op.stages) for op in job.operations)
         ends = np.cumsum([0, *(n * s for n, s in zip(vectors, stages, strict=True))])

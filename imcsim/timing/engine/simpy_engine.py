@@ -48,6 +48,7 @@ class Prefix:
         self._overtakers: set[int] = set()
 
     def add(self, number: int) -> None:
+        """Add a number; it counts once all before it are there."""
         self._overtakers.add(number)
         while self.count in self._overtakers:
             self._overtakers.remove(self.count)
@@ -98,6 +99,7 @@ class Model:
     # an operation admits its vectors in order
 
     def admit_all(self, index: int) -> Process:
+        """Admit the vectors of an operation in order, each when its inputs and its room are there."""
         line = self.lines[index]
         for number in range(line.total):
             while not (self.has_inputs(index, number) and number - self.released(index) < line.op.capacity):
@@ -107,6 +109,7 @@ class Model:
             self.env.process(self.pass_stages(index, number))
 
     def has_inputs(self, index: int, number: int) -> bool:
+        """Say whether producers have delivered what a vector needs."""
         image, vector = divmod(number, self.lines[index].op.n_vectors)
         for edge in self.lines[index].op.edges:
             producer, needed = self.lines[edge.producer], edge.needs[vector]
@@ -126,12 +129,14 @@ class Model:
         return min(forgotten, default=line.done.count)
 
     def forgotten(self, consumer: int, frees: Ints, n_produced: int) -> int:
+        """Return how many of a producer's vectors a consumer has forgotten."""
         image, vector = divmod(self.lines[consumer].left.count, len(frees))
         return image * n_produced + (int(frees[vector - 1]) if vector else 0)
 
     # a vector passes through its stages
 
     def pass_stages(self, index: int, number: int) -> Process:
+        """Take a vector through its stages: request a unit, hold it, go on after the latency."""
         line = self.lines[index]
         for stage, spec in enumerate(line.op.stages):
             hold_ps, latency_ps = (
@@ -147,6 +152,7 @@ class Model:
         self.tell(line.consumers or [index])
 
     def tell(self, indices: list[int]) -> None:
+        """Wake the operations that wait for news."""
         for index in indices:
             if not self.lines[index].news.triggered:
                 self.lines[index].news.succeed()
@@ -154,12 +160,14 @@ class Model:
     # resources grant when all else at an instant has happened
 
     def request(self, pool: ResourcePool, task: Task, hold_ps: int) -> simpy.Event:
+        """Queue for a unit; the event that is returned is its grant."""
         grant = self.env.event()
         heapq.heappush(pool.waiting, (self.round, task, int(self.env.now), hold_ps, grant))
         self.call_arbiter()
         return grant
 
     def call_arbiter(self) -> None:
+        """Let resources grant when all else at this instant has happened."""
         if not self.arbiter_is_called:
             self.arbiter_is_called = True
             round_end = self.env.event()
@@ -168,15 +176,18 @@ class Model:
             self.env.schedule(round_end, AFTER_ALL_ELSE)
 
     def grant_all(self) -> None:
+        """Grant what can be granted, resource by resource."""
         self.round, self.arbiter_is_called = self.round + 1, False
         for pool in self.pools:
             while pool.waiting and self.has_unit(pool):
                 self.grant(pool)
 
     def has_unit(self, pool: ResourcePool) -> bool:
+        """Say whether a unit is free now."""
         return len(pool.busy) < pool.resource.capacity or pool.busy[0][0] <= self.env.now
 
     def grant(self, pool: ResourcePool) -> None:
+        """Grant a unit to the first in line, and note who gave it back."""
         _, task, since, hold_ps, grant = heapq.heappop(pool.waiting)
         if pool.busy and pool.busy[0][0] <= self.env.now:
             _, giver = heapq.heappop(pool.busy)
@@ -189,5 +200,6 @@ class Model:
         grant.succeed()
 
     def task_number(self, task: Task) -> int:
+        """Return the number of a task among all tasks of the run."""
         op, number, stage = task
         return self.layout.bases[op] + stage * self.layout.vectors[op] + number

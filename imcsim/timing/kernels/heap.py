@@ -46,11 +46,13 @@ def sift_down(m: Ints, heap: int, size: int, key: int, code: int) -> None:
 
 @compiled
 def push_event(m: Ints, time_ps: int, code: int) -> None:
+    """Enter an event."""
     m[at.N_EVENTS] += 1
     sift_up(m, m[at.EVENTS], m[at.N_EVENTS] - 1, time_ps, code)
 
 
 @compiled
 def drop_event(m: Ints) -> None:
+    """Remove the first event."""
     m[at.N_EVENTS] -= 1
     drop(m, m[at.EVENTS], m[at.N_EVENTS])

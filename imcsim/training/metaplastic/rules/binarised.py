@@ -22,7 +22,7 @@ class Binarised(RuleSpec):
 
     @property
     def n_levels(self) -> int:
-        """-1 and 1."""
+        """Return 2, the levels -1 and 1."""
         return 2
 
     def factor(self, hidden: Floats, step: Floats) -> Floats:
