@@ -20,7 +20,9 @@ SchemeOptions = Annotated[list[str] | None, typer.Option("--option", metavar="NA
 IdealOption = Annotated[str, typer.Option(metavar="all|bus,dram,...", help="Parts nothing waits for.")]
 EngineOption = Annotated[str, typer.Option(metavar="fast|simpy", help="Which engine executes the plan.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything random.")]
-UnknownOption = Annotated[bool, typer.Option("--allow-unknown", help="Unknown ONNX operators cost nothing.")]
+UnknownOption = Annotated[
+    bool, typer.Option("--allow-unknown", help="Unknown ONNX operators without weights cost nothing.")
+]
 DataOption = Annotated[str, typer.Option(metavar="PATH", help="Labelled images: then values are computed too.")]
 ImagesOption = Annotated[int, typer.Option(help="How many of them.")]
 DeviceOption = Annotated[str, typer.Option(metavar="KIND|FILE.py", help="The cells, if not the chip's own.")]

@@ -553,6 +553,29 @@ def test_unknown_operator(tmp_path: Path) -> None:
     assert kinds(imported(standard, tmp_path, allow_unknown=True)) == ["input", "unknown"]
 
 
+@pytest.mark.parametrize("allow_unknown", [False, True])
+def test_an_unknown_operator_with_weights_is_never_free(tmp_path: Path, allow_unknown: bool) -> None:
+    """Else its weights and multiplications would vanish; the advice is not what was done already."""
+    odd = node("Mystery", "x w", "y", domain="own", name="odd")
+    with pytest.raises(
+        ImcsimError, match=r"own.Mystery .*, and its weights 'w' \(4 x 3\) cannot be free; export"
+    ) as told:
+        imported(model([odd], {"w": real(4, 3)}), tmp_path, allow_unknown=allow_unknown)
+    assert "--allow-unknown" not in str(told.value)
+    sizes = model([odd], {"w": np.array([[1, 2]], np.int64)})  # no weights: indices, sizes
+    assert kinds(imported(sizes, tmp_path, allow_unknown=True)) == ["input", "unknown"]
+
+
+def test_an_operator_of_another_domain_is_not_the_standard_one(tmp_path: Path) -> None:
+    """Such as a pooling whose channels come last."""
+    pool = node("MaxPool", "x", "y", domain="channels.last", name="pool", kernel_shape=[2, 2])
+    with pytest.raises(ImcsimError, match=r"operator channels\.last\.MaxPool is not understood; --allow-unknown"):
+        imported(model([pool], {}), tmp_path)
+    (_, free) = imported(model([pool], {}), tmp_path, allow_unknown=True).layers
+    assert isinstance(free, Unknown)
+    assert free.operator == "channels.last.MaxPool"
+
+
 def test_names_come_from_the_model_where_they_are_good(tmp_path: Path) -> None:
     nodes = [node("Relu", "x", "a", name="same"), node("Relu", "a", "b", name="same"), node("Relu", "b", "y")]
     workload = imported(model(nodes, {}), tmp_path)

@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 from onnx import ModelProto, NodeProto
 
-from imcsim.workload.importers.onnx_graph import load_model, read_graph, unknown_operator
+from imcsim.workload.importers.onnx_graph import load_model, read_graph, unknown_operator, weights_of
 from imcsim.workload.importers.onnx_layers import TABLE
 from imcsim.workload.importers.onnx_values import OnnxLayerCollector
 from imcsim.workload.workload import Input, Layer, Tensors, Unknown, Workload, with_tensors
@@ -74,8 +74,8 @@ def _convert_node(converter: OnnxLayerCollector, node: NodeProto, allow_unknown:
     if handler is not None:
         handler(converter, node)
         return
-    if not allow_unknown:
-        raise unknown_operator(converter.graph.where, node)
+    if not allow_unknown or weights_of(converter.graph, node):
+        raise unknown_operator(converter.graph, node)
     for index, tensor in enumerate(node.output):
         if tensor in converter.graph.types:
             sources = converter.dynamic(node)

@@ -28,6 +28,7 @@ INFERENCE_ERRORS = (
 # which no runtime computes; and what `onnx_rewrite` writes has scales per channel, whatever the operator set.
 CORRECTED_OPS = ("MaxPool", "AveragePool", "DequantizeLinear", "QuantizeLinear")
 NEWEST = onnx.defs.onnx_opset_version()
+SAME_MEANING = ("", "ai.onnx", "com.microsoft")  # domains in which a standard name means the standard operator
 SMALL = 1024  # constants up to this many elements take part in shape inference (sizes, axes, pads)
 
 
@@ -86,9 +87,19 @@ def read_graph(
         graph.constants[tensor.name] = Constant(numpy_helper.to_array(tensor))
     _read_inputs(graph, source, dimensions or {})
     reader = _Reader(graph, model, allow_unknown)
-    for node in rewrite(source.node):
+    for node in rewrite(map(_told_apart, source.node)):
         reader.read(node)
     return graph
+
+
+def _told_apart(node: NodeProto) -> NodeProto:
+    """Return a node whose operator is called by its domain too where that domain redefines a standard operator."""
+    if node.domain in SAME_MEANING or not onnx.defs.has(node.op_type):
+        return node
+    renamed = NodeProto()
+    renamed.CopyFrom(node)
+    renamed.op_type = f"{node.domain}.{node.op_type}"
+    return renamed
 
 
 def _read_inputs(graph: ImportedGraph, source: GraphProto, dimensions: Mapping[str, int]) -> None:
@@ -220,15 +231,31 @@ class _Reader:
         keeps = node.op_type in BREVITAS_OPS or self.allow_unknown
         first = next((self.graph.types[name] for name in node.input if name in self.graph.types), None)
         if not keeps and node.output[0] not in self.declared:
-            raise unknown_operator(self.graph.where, node)
+            raise unknown_operator(self.graph, node)
         return dict.fromkeys(node.output, first) if first is not None and node.output[0] not in self.declared else {}
 
 
-def unknown_operator(where: str, node: NodeProto) -> ImcsimError:
-    """Return the error for a node whose operator is not understood."""
-    operator = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-    hint = "--allow-unknown makes it a free digital operator"
-    return ImcsimError(f"{where}: node '{node.name or node.output[0]}'", f"operator {operator} is not understood", hint)
+def unknown_operator(graph: ImportedGraph, node: NodeProto) -> ImcsimError:
+    """Return the error for a node whose operator is not understood, and may be free only if it has no weights."""
+    operator = node.op_type if node.op_type.startswith(f"{node.domain}.") else f"{node.domain}.{node.op_type}"
+    problem, hint = (
+        f"operator {operator.lstrip('.')} is not understood",
+        "--allow-unknown makes it a free digital operator",
+    )
+    weights = weights_of(graph, node)
+    if weights:
+        shape = " x ".join(map(str, graph.constants[weights[0]].array.shape))
+        problem += f", and its weights '{weights[0]}' ({shape}) cannot be free"
+        hint = "export this layer as convolutions, Gemm or MatMul"
+    return ImcsimError(f"{graph.where}: node '{node.name or node.output[0]}'", problem, hint)
+
+
+def weights_of(graph: ImportedGraph, node: NodeProto) -> list[str]:
+    """Return the constants of a node that look like weights: matrices or more of real or 8-bit numbers."""
+    arrays = {name: graph.constants[name].array for name in node.input if name in graph.constants}
+    return [
+        name for name, array in arrays.items() if array.ndim > 1 and (array.dtype.kind == "f" or array.itemsize == 1)
+    ]
 
 
 def _is_fixed(kind: TypeProto | None) -> bool:

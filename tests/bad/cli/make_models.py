@@ -11,9 +11,11 @@ from onnx import TensorProto, helper, numpy_helper
 HERE = Path(__file__).parent
 
 
-def save(name: str, operator: str, shape: list[int | str], domain: str = "") -> None:
+def save(
+    name: str, operator: str, shape: list[int | str], domain: str = "", constant: tuple[int, ...] = (4, 3)
+) -> None:
     """A model of one operator between x and y, the second input a constant."""
-    weight = numpy_helper.from_array(np.ones((4, 3), np.float32), "w")
+    weight = numpy_helper.from_array(np.ones(constant, np.float32), "w")
     node = helper.make_node(operator, ["x", "w"], ["y"], name="the_node", domain=domain)
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
@@ -24,7 +26,8 @@ def save(name: str, operator: str, shape: list[int | str], domain: str = "") -> 
 
 if __name__ == "__main__":
     save("symbolic_shape", "MatMul", ["batch", "length", "width", 4])
-    save("unknown_operator", "Frobnicate", [1, 4], domain="example.org")
+    save("unknown_operator", "Frobnicate", [1, 4], domain="example.org", constant=(4,))
+    save("unknown_weights", "Frobnicate", [1, 4], domain="example.org")
     save("whole", "MatMul", [1, 4])
     whole = HERE / "whole.onnx"
     (HERE / "truncated.onnx").write_bytes(whole.read_bytes()[:60])
