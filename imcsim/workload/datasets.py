@@ -57,10 +57,22 @@ class Dataset:
 def load_dataset(path: str | Path) -> Dataset:
     """Read images and labels from a file or folder.
 
-    A folder of folders of pictures (labels are the folders in alphabetical order), an npz with ``images`` (or x) and
-    ``labels`` (or y), CIFAR-10 or CIFAR-100 ``.bin`` files or a folder of them, an idx file of images with its labels
-    beside it (``-images-`` becomes ``-labels-``), plain or gzipped.
-    Raises ImcsimError, naming the file, where there is nothing to read or labels do not fit.
+    Parameters
+    ----------
+    path : str or Path
+        A folder of folders of pictures (labels are the folders in alphabetical order), an npz with ``images`` (or x)
+        and ``labels`` (or y), CIFAR-10 or CIFAR-100 ``.bin`` files or a folder of them, an idx file of images with its
+        labels beside it (``-images-`` becomes ``-labels-``), plain or gzipped.
+
+    Returns
+    -------
+    Dataset
+        Images (n, channels, height, width) or as an npz holds them, and labels (n,).
+
+    Raises
+    ------
+    ImcsimError
+        Naming the file, where there is nothing to read or labels do not fit.
     """
     path = Path(path)
     if not path.exists():

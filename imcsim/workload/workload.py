@@ -172,7 +172,20 @@ def load_workload(name_or_path: str | Path) -> Workload:
 
 
 def save_workload(workload: Workload, path: str | Path) -> None:
-    """Write a trace as JSON, one layer per line, defaults left out; its tensors, if any, into a file beside it."""
+    """Write a trace as JSON, one layer per line, defaults left out.
+
+    Parameters
+    ----------
+    workload : Workload
+        Its tensors, if any, go into a file beside the trace.
+    path : str or Path
+        The JSON file, written whole or not at all.
+
+    Raises
+    ------
+    ImcsimError
+        Where it cannot be written.
+    """
     path = Path(path)
     arrays = load_tensors(workload) if workload.tensors else {}
     if arrays:

@@ -22,9 +22,24 @@ Device = Annotated[DeviceSpec, DEVICES]
 
 
 def load_device(name: str, **fields: Any) -> DeviceSpec:
-    """Return a device by its kind, or from a Python file by its path (ending in .py), with its fields checked.
+    """Return a device with its fields checked.
 
-    Raises ImcsimError for unknown kinds and fields, with the nearest known word.
+    Parameters
+    ----------
+    name : str
+        The kind of a device, or the path of a Python file (ending in .py).
+    **fields
+        Fields of the device.
+
+    Returns
+    -------
+    DeviceSpec
+        Frozen.
+
+    Raises
+    ------
+    ImcsimError
+        For unknown kinds and fields, with the nearest known word.
     """
     cls = DEVICES.find(name)
     kind = DEVICES.word_of(cls)

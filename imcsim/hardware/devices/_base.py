@@ -91,22 +91,76 @@ class DeviceSpec(Spec):
     # -- what a kind may override ----------------------------------------------------------------------------------
 
     def program_sigma_usiemens(self, target_usiemens: Floats) -> Floats:
-        """Standard deviation of the error of a write, before conductances below 0 are cut off; shape of the target.
+        """Return the standard deviation of the error of a write, before conductances below 0 are cut off.
 
-        Raises ImcsimError where the model has no closed form.
+        Parameters
+        ----------
+        target_usiemens : ndarray of float32 or float64
+            Conductances in uS that are aimed at, of any shape.
+
+        Returns
+        -------
+        ndarray
+            Deviations in uS, of the shape of the target.
+
+        Raises
+        ------
+        ImcsimError
+            Where the model has no closed form.
         """
         return np.zeros_like(target_usiemens)
 
     def draw_traits(self, target_usiemens: Floats, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
-        """What a cell keeps from now on, by name, each of the shape of the target; drawn once, in ``program``."""
+        """Draw what a cell keeps from now on; it is drawn once, in ``program``.
+
+        Parameters
+        ----------
+        target_usiemens : ndarray of float32 or float64
+            Conductances in uS that are aimed at, of any shape.
+        rng : numpy.random.Generator
+            The only source of chance.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Traits by name, each of the shape of the target.
+        """
         return {}
 
     def drifted_usiemens(self, cells: Cells, age_s: Ages) -> Floats:
-        """Where the cells are at an age that was checked; may be negative or of another float type."""
+        """Return where the cells are at an age that was checked.
+
+        Parameters
+        ----------
+        cells : Cells
+            As they were programmed.
+        age_s : float or ndarray
+            Seconds since the first read of the model's fit, of all cells or of each.
+
+        Returns
+        -------
+        ndarray
+            Conductances in uS, of the shape of the cells; they may be negative or of another float type.
+        """
         return cells.programmed_usiemens
 
     def noise_usiemens(self, cells: Cells, g_usiemens: Floats, age_s: Ages) -> Floats:
-        """Standard deviation of one read of cells that are at ``g_usiemens``, at an age that was checked."""
+        """Return the standard deviation of one read, at an age that was checked.
+
+        Parameters
+        ----------
+        cells : Cells
+            As they were programmed.
+        g_usiemens : ndarray
+            Where they are now, in uS.
+        age_s : float or ndarray
+            Seconds since the first read of the model's fit, of all cells or of each.
+
+        Returns
+        -------
+        ndarray
+            Deviations in uS, of the shape of the cells.
+        """
         return np.zeros_like(g_usiemens)
 
     def write(self, aim_usiemens: Floats, rng: np.random.Generator) -> tuple[Floats, dict[str, NDArray[Any]]]:
@@ -117,10 +171,26 @@ class DeviceSpec(Spec):
     # -- the three questions ---------------------------------------------------------------------------------------
 
     def program(self, target_usiemens: ArrayLike, rng: np.random.Generator, faults: Faults = "drawn") -> Cells:
-        """Write cells: draws the errors, the traits and, last, which cells are stuck unless ``faults`` says so.
+        """Write cells: draw the errors, the traits and, last, which cells are stuck.
 
-        ``target_usiemens`` has any shape and is float32 or float64 (other types become float64).
-        Raises ImcsimError for targets outside g_min_usiemens to g_max_usiemens.
+        Parameters
+        ----------
+        target_usiemens : ndarray of float32 or float64
+            Conductances in uS that are aimed at, of any shape. Other types become float64.
+        rng : numpy.random.Generator
+            The only source of chance.
+        faults : 'drawn' or ndarray
+            Where cells are stuck, in uS, and not a number for cells that work; or they are drawn.
+
+        Returns
+        -------
+        Cells
+            Of the shape of the target.
+
+        Raises
+        ------
+        ImcsimError
+            For targets outside g_min_usiemens to g_max_usiemens.
         """
         aim = self._nearest_level(self._checked_target(target_usiemens))
         programmed, traits = self.write(aim, rng)
@@ -130,7 +200,29 @@ class DeviceSpec(Spec):
     def leave(
         self, target_usiemens: ArrayLike, programmed_usiemens: Floats, rng: np.random.Generator, stuck_at: Floats
     ) -> Cells:
-        """Cells that a write circuit has left at given conductances: only their traits are drawn."""
+        """Return cells that a write circuit has left at given conductances: only their traits are drawn.
+
+        Parameters
+        ----------
+        target_usiemens : ndarray of float32 or float64
+            Conductances in uS that are aimed at, of any shape.
+        programmed_usiemens : ndarray
+            Where they were left, in uS.
+        rng : numpy.random.Generator
+            The only source of chance.
+        stuck_at : ndarray
+            Where cells are stuck, in uS; not a number for cells that work.
+
+        Returns
+        -------
+        Cells
+            Of the shape of the target.
+
+        Raises
+        ------
+        ImcsimError
+            For targets outside g_min_usiemens to g_max_usiemens.
+        """
         aim = self._checked_target(target_usiemens)
         return self._cells(aim, programmed_usiemens, self.draw_traits(aim, rng), stuck_at)
 
@@ -148,16 +240,48 @@ class DeviceSpec(Spec):
         return Cells(aim, np.where(stuck, stuck_at, programmed).astype(aim.dtype), traits, np.asarray(stuck))
 
     def conductance_usiemens(self, cells: Cells, age_s: ArrayLike) -> Floats:
-        """Conductances at an age (one for all, or one for each cell), noise of the read apart; nothing is drawn.
+        """Return conductances at an age, noise of the read apart; nothing is drawn.
 
-        Ages count from the first read of the model's fit. Stuck cells stay; the rest is never below 0.
-        Raises ImcsimError for ages outside ``ages_s``.
+        Parameters
+        ----------
+        cells : Cells
+            As they were programmed.
+        age_s : float or ndarray
+            Seconds since the first read of the model's fit, of all cells or of each.
+
+        Returns
+        -------
+        ndarray
+            Conductances in uS, never below 0, of the shape and type of the cells; stuck cells stay.
+
+        Raises
+        ------
+        ImcsimError
+            For ages outside ``ages_s``.
         """
         drifted = np.maximum(self.drifted_usiemens(cells, self.checked_age(age_s)), 0)
         return self._like(cells, np.where(cells.stuck, cells.programmed_usiemens, drifted))
 
     def read_sigma_usiemens(self, cells: Cells, age_s: ArrayLike) -> Floats:
-        """Standard deviation of one read at an age, per cell; raises like ``conductance_usiemens``."""
+        """Return the standard deviation of one read at an age, of each cell.
+
+        Parameters
+        ----------
+        cells : Cells
+            As they were programmed.
+        age_s : float or ndarray
+            Seconds since the first read of the model's fit, of all cells or of each.
+
+        Returns
+        -------
+        ndarray
+            Deviations in uS, of the shape and type of the cells.
+
+        Raises
+        ------
+        ImcsimError
+            For ages outside ``ages_s``.
+        """
         conductance = self.conductance_usiemens(cells, age_s)
         return self._like(cells, self.noise_usiemens(cells, conductance, self.checked_age(age_s)))
 
@@ -188,7 +312,23 @@ class DeviceSpec(Spec):
         return np.asarray(np.clip(target, low, high))
 
     def checked_age(self, age_s: ArrayLike) -> Ages:
-        """Ages in which the model holds, as floats; raises ImcsimError for others."""
+        """Return ages in which the model holds.
+
+        Parameters
+        ----------
+        age_s : float or array
+            Seconds since the first read of the model's fit.
+
+        Returns
+        -------
+        float or ndarray
+            The same as float64.
+
+        Raises
+        ------
+        ImcsimError
+            For ages outside ``ages_s``.
+        """
         ages = np.asarray(age_s, dtype=np.float64)
         known = np.logical_or.reduce([(ages >= low) & (ages <= high) for low, high in self.ages_s])
         if not known.all():

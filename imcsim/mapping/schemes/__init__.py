@@ -20,9 +20,24 @@ SCHEMES = Registry(
 
 
 def load_scheme(name: str, options: Mapping[str, Any]) -> Scheme:
-    """Return a scheme by its name, or from a Python file by its path, with its options checked.
+    """Return a scheme with its options checked.
 
-    Raises ImcsimError for unknown schemes and options, with the nearest known word.
+    Parameters
+    ----------
+    name : str
+        The name of a scheme, or the path of a Python file (ending in .py).
+    options : mapping of str to value
+        Options of the scheme.
+
+    Returns
+    -------
+    Scheme
+        Frozen.
+
+    Raises
+    ------
+    ImcsimError
+        For unknown schemes and options, with the nearest known word.
     """
     cls = SCHEMES.find(name)
     return build(cls, dict(options), f"scheme '{cls.name}', option")

@@ -37,7 +37,25 @@ class Scheme(Spec):
     on_digital: str = "none"
 
     def layer_groups(self, workload: Workload, hardware: Hardware) -> tuple[LayerGroup, ...]:
-        """Return the network in execution order, a group per layer on crossbars; ImcsimError where there is none."""
+        """Return the network in execution order, a group per layer on crossbars.
+
+        Parameters
+        ----------
+        workload : Workload
+            The network.
+        hardware : Hardware
+            The chip, whose crossbars the layers are cut into.
+
+        Returns
+        -------
+        tuple of LayerGroup
+            Each with the element-wise layers that its digital stage absorbs, and the digital layers that follow.
+
+        Raises
+        ------
+        ImcsimError
+            Where no layer is left for the crossbars, or a weight is wider than one.
+        """
         return layer_groups(workload, hardware, self._digital_layers(workload))
 
     def _digital_layers(self, workload: Workload) -> frozenset[str]:
@@ -58,7 +76,29 @@ class Scheme(Spec):
 
     @abstractmethod
     def plan(self, workload: Workload, hardware: Hardware, batch: int, seed: int) -> Plan:
-        """Decide where weights lie and what follows what; raises ImcsimError where the network cannot run this way."""
+        """Decide where weights lie and what follows what.
+
+        Parameters
+        ----------
+        workload : Workload
+            The network.
+        hardware : Hardware
+            The chip.
+        batch : int
+            Images of one batch.
+        seed : int
+            Seed of everything random.
+
+        Returns
+        -------
+        Plan
+            Phases of operations over crossbars; nothing about time or energy.
+
+        Raises
+        ------
+        ImcsimError
+            Where the network cannot run this way.
+        """
 
 
 @dataclass(frozen=True)
