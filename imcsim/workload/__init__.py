@@ -31,13 +31,15 @@ if TYPE_CHECKING:
         View,
         WeightedLayer,
         Window,
+        n_macs,
+        n_weights,
     )
     from imcsim.workload.workload import Workload, load_workload, save_workload
 
 __all__ = [
     "Activation", "Concat", "Conv", "Elementwise", "GlobalPool", "Input", "Layer", "Linear", "MatMul", "Normalisation",
     "Pool", "Quantisation", "Reduce", "Reshape", "Slice", "Softmax", "Unknown", "View", "WeightedLayer", "Window",
-    "Workload", "load_workload", "save_workload",
+    "Workload", "load_workload", "n_macs", "n_weights", "save_workload",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:
@@ -45,7 +47,7 @@ if not TYPE_CHECKING:
         __name__,
         {
             "layers": "Activation Concat Conv Elementwise GlobalPool Input Layer Linear MatMul Normalisation Pool "
-            "Quantisation Reduce Reshape Slice Softmax Unknown View WeightedLayer Window",
+            "Quantisation Reduce Reshape Slice Softmax Unknown View WeightedLayer Window n_macs n_weights",
             "workload": "Workload load_workload save_workload",
         },
     )
